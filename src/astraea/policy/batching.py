@@ -1,0 +1,208 @@
+"""The batch: which tokens each running turn computes in a step, for how many steps, and where their blocks come from.
+
+Decoding turns compute one token each; what is left of the step's token budget goes to prefills in order of dispatch
+(chunked prefill). A *plan* says how many steps the same chunks can go on: until a prefill's chunk must change, a turn
+reaches its maximum, or free blocks run out. The blocks for all of them are taken at once; while nothing else happens
+the plan is carried on, whole or a step at a time, with the same chunks, so a steady batch costs O(1) a step and the
+decisions do not depend on how many steps the driver runs at a time.
+"""
+
+from __future__ import annotations
+
+from astraea.decisions import Because, Chunk, Decision, Preempt, Reason
+from astraea.policy.admission import Admission
+from astraea.policy.kv import KvCaches
+from astraea.policy.limits import Limits
+from astraea.policy.state import Context, Prefix, Turn
+from astraea.policy.tables import TurnInput
+
+__all__ = ["Batching"]
+
+
+class Batching:
+    """Grows the running turns and plans what they compute."""
+
+    def __init__(self, limits: Limits, kv: KvCaches, admission: Admission) -> None:
+        self._limits = limits
+        self._kv = kv
+        self._ledger = kv.ledger
+        self._admission = admission
+        self._out: list[Decision] = kv.out
+        self.chunks: tuple[Chunk, ...] = ()
+        self._planned: list[tuple[Turn, int]] = []
+        """Turns of the plan and their tokens a step."""
+        self.steps_left = 0
+        self.steps_done = 0
+        """Steps of the plan that were run and are not yet written to the turns."""
+
+    # Progress
+
+    def advance(self, steps: int) -> None:
+        """Note that ``steps`` more steps of the plan were run."""
+        self.steps_done += steps
+        self.steps_left -= steps
+
+    def settle(self) -> None:
+        """Write the steps that were run to their turns, and end the plan."""
+        steps, self.steps_done, self.steps_left = self.steps_done, 0, 0
+        planned, self._planned = self._planned, []
+        for turn, tokens in planned:
+            if turn.serial not in self._admission.running:
+                continue
+            if steps:
+                done = turn.context.holding.device_tokens + tokens * steps
+                turn.sampled += max(0, done - turn.goal_tokens + 1)
+            self._kv.progress(turn, tokens * steps)
+
+    def unwritten_tokens(self) -> dict[int, int]:
+        """Return the tokens that each planned turn has computed and that are not written yet, by turn serial."""
+        return {turn.serial: tokens * self.steps_done for turn, tokens in self._planned}
+
+    def sampled_in_last_step(self, turn: Turn) -> bool:
+        """Return whether the last step of the plan so far sampled a token of this turn."""
+        for planned, tokens in self._planned:
+            if planned is turn:
+                return turn.context.holding.device_tokens + tokens * self.steps_done >= turn.goal_tokens
+        return False
+
+    def reaches_maximum(self) -> list[Turn]:
+        """Return the turns that have produced their last allowed token with the steps run so far."""
+        reached = []
+        for turn, tokens in self._planned:
+            over = turn.context.holding.device_tokens + tokens * self.steps_done - turn.goal_tokens + 1
+            if turn.sampled + max(0, over) >= turn.max_output_tokens:
+                reached.append(turn)
+        return reached
+
+    # Growth
+
+    def grow(self) -> None:
+        """Give every running turn the block of its next token (rule 4)."""
+        need = self._growth_blocks(1)
+        if need > self._ledger.device_free:
+            because = Because(Reason.GROWTH, (("need_blocks", need), ("free_blocks", self._ledger.device_free)))
+            self._evict(self._growth_blocks(self._limits.growth_ahead_steps), because)
+            while (need := self._growth_blocks(1)) > self._ledger.device_free:
+                self._preempt_latest(need)
+                self._evict(self._growth_blocks(1), because)
+        if need:
+            for turn in self._admission.running.values():
+                holding = turn.context.holding
+                blocks = self._blocks_after(turn, 1)
+                if blocks > holding.device_blocks:
+                    self._ledger.resize(holding, blocks)
+
+    def _growth_blocks(self, steps: int) -> int:
+        """Return the blocks that ``steps`` more steps of decoding take at the most."""
+        blocks = 0
+        for turn in self._admission.running.values():
+            more = self._blocks_after(turn, steps) - turn.context.holding.device_blocks
+            if more > 0:
+                blocks += more
+        return blocks
+
+    def _blocks_after(self, turn: Turn, steps: int) -> int:
+        holding = turn.context.holding
+        tokens = min(max(holding.device_tokens + steps, turn.goal_tokens), turn.max_tokens)
+        return self._ledger.private_blocks(holding, tokens)
+
+    def _evict(self, free_blocks: int, because: Because) -> None:
+        """Drop cache tails until so many blocks are free: those nobody waits for first, then any."""
+        ledger, now_us = self._ledger, self._admission.now_us
+        caches = list(ledger.caches.values())
+        caches.sort(key=lambda c: isinstance(c, Context) and c.job is not None and self._protected(c, now_us))
+        for cache in caches:
+            short = free_blocks - ledger.device_free
+            if short <= 0:
+                return
+            if isinstance(cache, Prefix):
+                self._kv.prefixes.cut(cache, short, because)
+            else:
+                self._kv.cut_tail(cache, short, because)
+                if cache.turn is not None:
+                    self._admission.renew(cache.turn, now_us)
+
+    @staticmethod
+    def _protected(context: Context, now_us: int) -> bool:
+        return context.turn is not None or now_us < context.keep_until_us
+
+    def _preempt_latest(self, need: int) -> None:
+        """Preempt the latest-arrived running turn that does not hold its maximum, the requester included."""
+        candidates = [t for t in self._admission.running.values() if not t.reserves_max]
+        turn = max(candidates, key=lambda t: (t.job.arrival, t.serial))
+        turn.take(TurnInput.PREEMPT)
+        turn.preemptions += 1
+        self._admission.stop(turn)
+        self._kv.end_run(turn, trusted=True)
+        self._admission.wait(turn, self._admission.now_us)
+        numbers = (("need_blocks", need), ("preemptions", turn.preemptions))
+        self._out.append(Preempt(turn.turn_id, Because(Reason.GROWTH, numbers)))
+
+    # The plan
+
+    def plan(self) -> bool:
+        """Plan the next steps of the running turns; whether there is anything to run."""
+        budget = self._limits.step_tokens_max
+        steps = self._limits.steps_max
+        decoding: list[Turn] = []
+        planned: list[tuple[Turn, int]] = []
+        filling: list[tuple[Turn, int]] = []
+        for turn in self._admission.running.values():
+            left = turn.goal_tokens - turn.context.holding.device_tokens
+            if left > 1:
+                filling.append((turn, left))
+            elif budget:
+                budget -= 1
+                decoding.append(turn)
+                planned.append((turn, 1))
+                steps = min(steps, turn.max_output_tokens - turn.sampled)
+        for turn, left in filling:
+            tokens = min(left, budget)
+            if not tokens:
+                break
+            budget -= tokens
+            planned.append((turn, tokens))
+            steps = min(steps, left // tokens)
+        steps = self._affordable(decoding, steps)
+        self._planned = planned
+        self.steps_left = steps
+        self.chunks = self._chunks(planned)
+        return bool(planned)
+
+    def _affordable(self, decoding: list[Turn], steps: int) -> int:
+        """Return how many of the steps the free blocks allow, and take the blocks of these."""
+        low, high = 1, steps
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._blocks_to_decode(decoding, middle) <= self._ledger.device_free:
+                low = middle
+            else:
+                high = middle - 1
+        for turn in decoding:
+            holding = turn.context.holding
+            blocks = self._ledger.private_blocks(holding, holding.device_tokens + low)
+            if blocks > holding.device_blocks:
+                self._ledger.resize(holding, blocks)
+        return low
+
+    def _blocks_to_decode(self, decoding: list[Turn], steps: int) -> int:
+        blocks = 0
+        for turn in decoding:
+            holding = turn.context.holding
+            more = self._ledger.private_blocks(holding, holding.device_tokens + steps) - holding.device_blocks
+            if more > 0:
+                blocks += more
+        return blocks
+
+    def _chunks(self, planned: list[tuple[Turn, int]]) -> tuple[Chunk, ...]:
+        """Return the chunks of the plan, the same object as before where they are equal."""
+        chunks = []
+        for turn, tokens in planned:
+            if tokens == 1:
+                chunk = turn.decode_chunk
+                if chunk is None:
+                    chunk = turn.decode_chunk = Chunk(turn.turn_id, 1)
+            else:
+                chunk = Chunk(turn.turn_id, tokens)
+            chunks.append(chunk)
+        return self.chunks if len(chunks) == len(self.chunks) and tuple(chunks) == self.chunks else tuple(chunks)

@@ -1,0 +1,1 @@
+"""Replays agent work through the scheduler on a virtual clock; holds no scheduling rule of its own."""

@@ -1,0 +1,1 @@
+"""One file for each family of published figures; each draws jobs from its own seeded dice."""
