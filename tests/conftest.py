@@ -1,4 +1,7 @@
-"""How hypothesis searches: the same way everywhere by day, further and elsewhere each night."""
+"""How hypothesis searches: the same way everywhere by day, further and elsewhere each night.
+
+And one option: ``--rewrite`` writes the scripts of ``tests/interaction`` anew.
+"""
 
 from hypothesis import HealthCheck, settings
 
@@ -18,3 +21,9 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("ci")  # `--hypothesis-profile=night` is read later and wins
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--rewrite", action="store_true", help="write down what the interaction scripts say now; read the diff"
+    )

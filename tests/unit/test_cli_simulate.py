@@ -99,7 +99,7 @@ def test_jobs_that_are_left_out_are_counted_on_standard_error(tmp_path, capsys):
         (["simulate"], "name either a trace or a workload"),
         (["simulate", "--workload", "swebenhc"], "did you mean 'swebench'"),
         (["simulate", "--workload", "swebench", "--engine", "llama"], "unknown engine 'llama'"),
-        (["simulate", "--workload", "swebench", "--policy", "astrea"], "Did you mean 'astraea'"),
+        (["simulate", "--workload", "swebench", "--policy", "astrea"], "did you mean 'astraea'"),
         (["simulate", "--workload", "swebench", "--policy", ","], "at least one policy"),
         (["simulate", "--workload", "swebench", "--rate", "-1"], "must be a number above 0, not -1.0"),
         (["simulate", "--workload", "swebench", "--load", "1", "--agents", "3"], "one of load, rate and agents"),

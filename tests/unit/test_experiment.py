@@ -183,8 +183,8 @@ def test_a_folder_that_cannot_be_made_is_a_mistake(tmp_path):
     [
         ({}, "either a trace or a workload"),
         ({"workload": "bfcl", "trace": Path("x")}, "either a trace or a workload"),
-        ({"workload": "swebnch"}, "unknown workload 'swebnch': did you mean 'swebench'"),
-        ({"workload": "zzz"}, "unknown workload 'zzz': there are bfcl"),
+        ({"workload": "swebnch"}, "unknown workload 'swebnch' .did you mean 'swebench'"),
+        ({"workload": "zzz"}, "unknown workload 'zzz': name one of bfcl"),
         ({**SMALL, "jobs": 0}, "number of jobs must be at least 1, not 0"),
         ({**SMALL, "min_turns": 0}, "least number of turns"),
         ({**SMALL, "host_ratio": -1.0}, "host pool's ratio"),
@@ -195,7 +195,7 @@ def test_a_folder_that_cannot_be_made_is_a_mistake(tmp_path):
         ({**SMALL, "load": float("nan")}, "the load"),
         ({**SMALL, "rate_jobs_per_s": -1.0}, "the rate of arrivals must be a number above 0, not -1.0"),
         ({**SMALL, "agents": 0}, "number of agents"),
-        ({**SMALL, "arrivals": "poison"}, "unknown arrival process 'poison': did you mean 'poisson'"),
+        ({**SMALL, "arrivals": "poison"}, "unknown arrival process 'poison' .did you mean 'poisson'"),
         ({**SMALL, "cv": 2.0}, "for bursty arrivals"),
         ({**SMALL, "cv": 0.0, "arrivals": "bursty"}, "coefficient of variation must be a number above 0"),
         ({**SMALL, "agents": 2, "arrivals": "bursty"}, "no room for arrivals"),
@@ -211,7 +211,7 @@ def test_a_scenario_that_makes_no_sense_is_refused(fields, complaint):
     ("options", "complaint"),
     [
         ({"policies": []}, "at least one policy"),
-        ({"policies": ["fcsf"]}, "Did you mean 'fcfs'"),
+        ({"policies": ["fcsf"]}, "unknown policy 'fcsf' .did you mean 'fcfs'"),
         ({"seeds": 0}, "number of seeds"),
         ({"workers": 0}, "number of workers"),
         ({"warmup_share": 1.0}, "warm-up share"),
@@ -224,7 +224,7 @@ def test_an_experiment_that_makes_no_sense_is_refused_before_it_runs(monkeypatch
 
 
 def test_an_unknown_engine_is_refused():
-    with pytest.raises(UsageError, match="unknown engine 'lama-8b-h100': did you mean 'llama-8b-h100'"):
+    with pytest.raises(UsageError, match=r"unknown engine 'lama-8b-h100' \(did you mean 'llama-8b-h100'"):
         run_experiment(Scenario(**SMALL, engine="lama-8b-h100"))
     with pytest.raises(UsageError, match=r"nowhere\.toml"):
         run_experiment(Scenario(**SMALL, engine="nowhere.toml"))

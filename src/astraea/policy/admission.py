@@ -66,7 +66,7 @@ class Admission:
             self._stale[turn.serial] = turn
             return
         queue, context = self._policy.queue, turn.context
-        if turn.slot is not None:
+        if turn.queued:
             queue.remove(turn)
         if turn.state is not TurnState.WAITING and turn.state is not TurnState.PREEMPTED:
             return
@@ -77,19 +77,22 @@ class Admission:
         queue.add(turn)
 
     def unwait(self, turn: Turn, now_us: int) -> None:
-        """Let a turn wait no more: it is dispatched, or it ended."""
+        """Let a turn wait no more because it ended."""
         job = turn.job
-        if turn.slot is not None:
-            if self._walking:
-                self._stale[turn.serial] = turn
-            else:
-                self._policy.queue.remove(turn)
-        if self.open_turn is turn:
-            self.open_turn = None
+        self._unqueue(turn)
         job.waiting_turns -= 1
         if not job.waiting_turns:
             job.wait_us = now_us - job.ready_key
             self._guard.wait_ends(job)
+
+    def _unqueue(self, turn: Turn) -> None:
+        if self.open_turn is turn:
+            self.open_turn = None
+        if turn.queued:
+            if self._walking:
+                self._stale[turn.serial] = turn
+            else:
+                self._policy.queue.remove(turn)
 
     # The pass
 
@@ -152,7 +155,8 @@ class Admission:
 
     def _try_place(self, turn: Turn, force: Force) -> Reason | None:
         """Place a turn and return ``None``, or hold it and return why."""
-        need = self._safety.need_blocks(turn)
+        tokens = reserve_tokens(turn, self._limits)
+        need = self._safety.need_blocks(turn, tokens)
         reason = self._barred(turn)
         if reason is not None:
             return self._hold(turn, reason, (("need_blocks", need),))
@@ -162,14 +166,14 @@ class Admission:
             if force is Force.ALL:
                 self.open_turn = None
             else:
-                reserved = self._safety.need_blocks(opened)
+                reserved = self._safety.need_blocks(opened, reserve_tokens(opened, self._limits))
         headroom = self._headroom(turn, force)
         if need + headroom + reserved > free:
             reason = self._make_room(turn, need + reserved - free, headroom, force)
             if reason is not None:
                 numbers = (("need_blocks", need), ("free_blocks", free), ("headroom_blocks", headroom))
                 return self._hold(turn, reason, (*numbers, ("reserved_blocks", reserved)))
-        self._place(turn, (("need_blocks", need), ("free_blocks", free), ("size", turn.size)))
+        self._place(turn, tokens, (("need_blocks", need), ("free_blocks", free), ("size", turn.size)))
         return None
 
     def _barred(self, turn: Turn) -> Reason | None:
@@ -204,35 +208,39 @@ class Admission:
             return Reason.NO_ROOM
         target = self._ledger.device_free + short
         because = Because(Reason.DEMAND, (("for_turn", turn.serial), ("short_blocks", short)))
-        for eviction in plan:
-            self._evict(eviction, turn, because)
+        while plan:
+            for eviction in plan:
+                self._evict(eviction, turn, because)
+            # A prefix may go only once nothing depends on it: where everything yields, ask again.
+            short = target - self._ledger.device_free - self._copies.promised_blocks
+            plan = self._safety.plan(turn, short, force, self.now_us) if force is Force.ALL and short > 0 else None
         if self._ledger.device_free >= target and not self._copies.promised_blocks:
             return None
         self.open_turn = turn
         return Reason.COPYING if self._copies.promised_blocks else Reason.NO_ROOM
 
-    def _place(self, turn: Turn, numbers: tuple[tuple[str, int], ...]) -> None:
-        reason = Reason.PROMOTED if turn.job.promoted else Reason.RANKED
+    def _place(self, turn: Turn, tokens: int, numbers: tuple[tuple[str, int], ...]) -> None:
+        """Dispatch a turn for which there is room for ``tokens`` tokens, or bring its host copy back first."""
+        because = Because(Reason.PROMOTED if turn.job.promoted else Reason.RANKED, numbers)
         turn.held_for = None
-        tokens = reserve_tokens(turn, self._limits)
-        if self.open_turn is turn:
-            self.open_turn = None
-        if self._safety.usable_host_tokens(turn):
+        self._unqueue(turn)
+        if turn.context.holding.host_tokens and self._safety.usable_host_tokens(turn):
             turn.take(TurnInput.SWAP_IN)
-            self._stale[turn.serial] = turn
-            self._copies.begin_in(turn, tokens, Because(reason, numbers))
+            self._copies.begin_in(turn, tokens, because)
             return
         job = turn.job
-        self.unwait(turn, self.now_us)
+        job.waiting_turns -= 1
+        still_waits = job.waiting_turns > 0
+        if not still_waits:
+            job.wait_us = self.now_us - job.ready_key
         turn.take(TurnInput.DISPATCH)
         turn.reserves_max = tokens >= turn.max_tokens
         turn.reserved_tokens = tokens
-        start = self._kv.begin_run(turn, tokens)
         self.running[turn.serial] = turn
         if self._limits.tenant_kv_blocks_max is not None:
             self._charge(turn, 1)
-        self._guard.dispatched(job)
-        self.dispatched.append(Dispatch(turn.turn_id, start, Because(reason, numbers)))
+        self.dispatched.append(Dispatch(turn.turn_id, self._kv.begin_run(turn, tokens), because))
+        self._guard.dispatched(job, still_waits=still_waits)
 
     def _hold(self, turn: Turn, reason: Reason, numbers: tuple[tuple[str, int], ...]) -> Reason:
         if turn.held_for is not reason:
@@ -284,7 +292,7 @@ class Admission:
             self._copies.begin_out(cache, blocks, because)
         else:
             self._kv.cut_tail(cache, blocks, because)
-        if cache.turn is not None and cache.turn.slot is not None:
+        if cache.turn is not None and cache.turn.queued:
             self.renew(cache.turn, self.now_us)
 
     def make_host_room(self, context: Context, turn: Turn) -> bool:
@@ -298,6 +306,6 @@ class Admission:
             if ledger.host_free >= missing:
                 break
             self._kv.cut_host(other, 0, Because(Reason.HOST_ROOM, (("missing_blocks", missing),)))
-            if other.turn is not None and other.turn.slot is not None:
+            if other.turn is not None and other.turn.queued:
                 self.renew(other.turn, self.now_us)
         return ledger.host_free >= missing

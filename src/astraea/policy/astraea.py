@@ -16,7 +16,7 @@ from astraea.policy.protocol import Blocking, Memory, ReadyQueue
 from astraea.policy.ranking import RatioClassQueue
 from astraea.policy.state import Context, Job, Turn, TurnRecord
 
-__all__ = ["LearningPolicy", "astraea_policy", "size_us"]
+__all__ = ["LearningPolicy", "size_us"]
 
 
 def size_us(limits: Limits, turn: Turn, resident_tokens: int, host_tokens: int, remaining_us: int) -> int:
@@ -73,8 +73,3 @@ class LearningPolicy:
         """Learn what was left at each of the job's turns."""
         if job.records:
             self.predictor.learn_job(job.records)
-
-
-def astraea_policy(limits: Limits) -> LearningPolicy:
-    """Return Astraea's own policy for one scheduler."""
-    return LearningPolicy(limits)

@@ -58,18 +58,16 @@ class Batching:
         """Return the tokens that each planned turn has computed and that are not written yet, by turn serial."""
         return {turn.serial: tokens * self.steps_done for turn, tokens in self._planned}
 
-    def sampled_in_last_step(self, turn: Turn) -> bool:
-        """Return whether the last step of the plan so far sampled a token of this turn."""
-        for planned, tokens in self._planned:
-            if planned is turn:
-                return turn.context.holding.device_tokens + tokens * self.steps_done >= turn.goal_tokens
-        return False
+    def samples_after(self, turn: Turn, steps: int) -> bool:
+        """Return whether ``steps`` more steps of the plan end with a token sampled for this turn."""
+        tokens = dict(self._planned).get(turn, 0) * (self.steps_done + steps)
+        return tokens > 0 and turn.context.holding.device_tokens + tokens >= turn.goal_tokens
 
-    def reaches_maximum(self) -> list[Turn]:
-        """Return the turns that have produced their last allowed token with the steps run so far."""
+    def at_maximum_after(self, steps: int) -> list[Turn]:
+        """Return the turns that ``steps`` more steps of the plan bring to their last allowed token."""
         reached = []
         for turn, tokens in self._planned:
-            over = turn.context.holding.device_tokens + tokens * self.steps_done - turn.goal_tokens + 1
+            over = turn.context.holding.device_tokens + tokens * (self.steps_done + steps) - turn.goal_tokens + 1
             if turn.sampled + max(0, over) >= turn.max_output_tokens:
                 reached.append(turn)
         return reached
@@ -109,18 +107,19 @@ class Batching:
     def _evict(self, free_blocks: int, because: Because) -> None:
         """Drop cache tails until so many blocks are free: those nobody waits for first, then any."""
         ledger, now_us = self._ledger, self._admission.now_us
-        caches = list(ledger.caches.values())
-        caches.sort(key=lambda c: isinstance(c, Context) and c.job is not None and self._protected(c, now_us))
-        for cache in caches:
-            short = free_blocks - ledger.device_free
-            if short <= 0:
-                return
-            if isinstance(cache, Prefix):
-                self._kv.prefixes.cut(cache, short, because)
-            else:
-                self._kv.cut_tail(cache, short, because)
-                if cache.turn is not None:
-                    self._admission.renew(cache.turn, now_us)
+        while ledger.caches and free_blocks > ledger.device_free:
+            caches = list(ledger.caches.values())
+            caches.sort(key=lambda c: isinstance(c, Context) and c.job is not None and self._protected(c, now_us))
+            for cache in caches:
+                short = free_blocks - ledger.device_free
+                if short <= 0:
+                    return
+                if isinstance(cache, Prefix):
+                    self._kv.prefixes.cut(cache, short, because)
+                else:
+                    self._kv.cut_tail(cache, short, because)
+                    if cache.turn is not None:
+                        self._admission.renew(cache.turn, now_us)
 
     @staticmethod
     def _protected(context: Context, now_us: int) -> bool:

@@ -136,7 +136,7 @@ class Copies:
             self._kv.touch_host(context)
         cap, holding.cap_tokens = holding.cap_tokens, None
         if cap is not None:
-            self._kv.edit_history(context, cap)
+            self._kv.edit_history(context, cap, holding.cap_prefix_tokens)
 
     def overdue(self, op: SwapOp) -> None:
         """Freeze what an overdue copy touches; its context starts anew with nothing."""

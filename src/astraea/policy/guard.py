@@ -1,24 +1,20 @@
-"""The bypass bound of LIVE-1: exact bookkeeping without a scan.
+"""The bypass bound of LIVE-1: exact bookkeeping in O(log n), whatever the load.
 
-*Bypass*: a dispatch of a turn of a later-arrived job while an earlier job has a turn waiting. Each dispatch of a job
-with arrival number ``a`` adds one to every waiting job with a smaller number. When a job's count reaches K it is
-promoted, for good.
+*Bypass*: a dispatch of a turn of a later-arrived job while an earlier job has a turn waiting. A job's *slack* is K less
+its bypasses so far; at slack 0 the job is promoted, for good. A dispatch of the job in slot ``a`` takes one from the
+slack of every waiting job in a slot before ``a``.
 
-**Counting.** A Fenwick tree over arrival numbers counts dispatches; a job's bypasses during one wait are the dispatches
-at later numbers since the wait began: one suffix sum at its start, one at its end. A dispatch is one point update.
+The slacks stand in the leaves of a segment tree in order of arrival, infinite where nothing waits or nothing is to be
+counted (promoted jobs are passed by nobody while they wait). ``low[i]`` is the least slack under node ``i``, with all
+that ``add[i]`` says of the whole subtree, but not what the nodes above say. A dispatch walks from its leaf to the root
+once: it takes one from each subtree that hangs off to the left, and its job's own leaf leaves the tree on the way. The
+root shows after every single dispatch whether someone reached 0, so a promotion is never late.
 
-**Noticing.** A job with ``s`` bypasses left cannot reach K before ``s`` more dispatches of anyone. So it is looked at
-again only at dispatch number ``now + s`` (a heap of such numbers); there the count is exact, and either it is K or a
-new, later number follows. Every promotion is therefore noticed at the very dispatch that causes it. While a job is
-bypassed by every dispatch it is looked at once, at K; a job that is seldom bypassed is looked at more often as ``s``
-shrinks, each time at the cost of O(log n). ``tests/property`` holds this against a scan of all jobs.
-
-Tree slots are arrival numbers squeezed together: when they run out, the live jobs are numbered anew in the same order.
+Slots are arrival numbers squeezed together: when they run out, live jobs are numbered anew in the same order.
+``tests/property`` holds all this against a scan of every job.
 """
 
 from __future__ import annotations
-
-import heapq
 
 from sortedcontainers import SortedDict
 
@@ -27,24 +23,25 @@ from astraea.policy.state import Job
 __all__ = ["BypassGuard"]
 
 _FIRST_SLOTS = 1_024
+_NEVER = 1 << 60
 
 
 class BypassGuard:
     """Counts bypasses and promotes the jobs that reach ``bypass_max``; never promotes where that is ``None``."""
 
     def __init__(self, bypass_max: int | None) -> None:
-        self._bound = bypass_max
-        self._dispatches = 0
-        self._forgotten = 0
-        """Dispatches before the last renumbering: the tree no longer counts them."""
-        self._capacity = _FIRST_SLOTS
-        self._tree = [0] * (self._capacity + 1)
-        self._used = 0
+        self._bound = _NEVER // 2 if bypass_max is None else bypass_max
         self._jobs: dict[int, Job] = {}
         """Live jobs by arrival, in order of arrival."""
-        self._due: list[tuple[int, int, int]] = []
-        """(dispatch number at which to look again, arrival, epoch of the wait)."""
         self._promoted_waiting: SortedDict[int, Job] = SortedDict()
+        self._start_tree(_FIRST_SLOTS)
+
+    def _start_tree(self, slots: int) -> None:
+        self._size = slots
+        self._used = 0
+        self._in_slot: list[Job | None] = [None] * slots
+        self._low = [_NEVER] * (2 * slots)
+        self._add = [0] * (2 * slots)
 
     @property
     def head(self) -> Job | None:
@@ -54,87 +51,115 @@ class BypassGuard:
 
     def enter(self, job: Job) -> None:
         """Know a new job; jobs enter in order of arrival."""
-        if self._used == self._capacity:
+        if self._used == self._size:
             self._renumber()
-        self._used += 1
-        job.guard_slot = self._used
+        self._seat(job)
         self._jobs[job.arrival] = job
+
+    def _seat(self, job: Job) -> None:
+        job.guard_slot = self._used
+        self._in_slot[self._used] = job
+        self._used += 1
 
     def leave(self, job: Job) -> None:
         """Forget a job that ended; none of its turns waits."""
+        self._in_slot[job.guard_slot] = None
         del self._jobs[job.arrival]
 
     def wait_begins(self, job: Job) -> None:
         """Note that the first of the job's turns waits."""
-        job.guard_epoch += 1
-        job.bypass_mark = self._later_dispatches(job)
-        if self._bound is None:
-            return
-        if not job.promoted and job.bypass_settled >= self._bound:
+        if job.bypasses >= self._bound:
             job.promoted = True
         if job.promoted:
             self._promoted_waiting[job.arrival] = job
         else:
-            self._look_again(job, job.bypass_settled)
+            leaf = self._size + job.guard_slot
+            self._put(leaf, self._bound - job.bypasses - self._above(leaf))
 
     def wait_ends(self, job: Job) -> None:
-        """Note that none of the job's turns waits any more."""
-        job.bypass_settled += self._later_dispatches(job) - job.bypass_mark
-        job.guard_epoch += 1
+        """Note that none of the job's turns waits any more, and none was dispatched just now."""
         if job.promoted:
             self._promoted_waiting.pop(job.arrival, None)
+            return
+        leaf = self._size + job.guard_slot
+        job.bypasses = self._bound - self._low[leaf] - self._above(leaf)
+        self._put(leaf, _NEVER)
 
-    def dispatched(self, job: Job) -> None:
-        """Count a dispatch of one of the job's turns, and promote whom it brings to K."""
-        self._dispatches += 1
-        tree, slot, capacity = self._tree, job.guard_slot, self._capacity
-        while slot <= capacity:
-            tree[slot] += 1
-            slot += slot & -slot
-        due = self._due
-        while due and due[0][0] <= self._dispatches:
-            self._look(heapq.heappop(due))
+    def dispatched(self, job: Job, *, still_waits: bool) -> None:
+        """Count a dispatch of one of the job's turns, and promote whom it brings to K.
+
+        ``still_waits``: another turn of the job goes on waiting; else its wait ends with this dispatch.
+        """
+        low, add = self._low, self._add
+        node = self._size + job.guard_slot
+        slack = low[node]
+        if not still_waits:
+            low[node] = _NEVER
+        while node > 1:
+            if node & 1:
+                low[node - 1] -= 1
+                add[node - 1] -= 1
+            node >>= 1
+            above = add[node]
+            slack += above
+            left, right = low[2 * node], low[2 * node + 1]
+            low[node] = (left if left < right else right) + above
+        if not still_waits:
+            if job.promoted:
+                self._promoted_waiting.pop(job.arrival, None)
+            else:
+                job.bypasses = self._bound - slack
+        while low[1] <= 0:
+            self._promote()
 
     def bypasses(self, job: Job) -> int:
         """Return how often the job has been bypassed over its whole life."""
-        if not job.waiting_turns:
-            return job.bypass_settled
-        return job.bypass_settled + self._later_dispatches(job) - job.bypass_mark
+        if job.promoted or not job.waiting_turns:
+            return job.bypasses
+        leaf = self._size + job.guard_slot
+        return self._bound - self._low[leaf] - self._above(leaf)
 
-    def _look(self, entry: tuple[int, int, int]) -> None:
-        _, arrival, epoch = entry
-        job = self._jobs.get(arrival)
-        if job is None or job.guard_epoch != epoch or job.promoted or self._bound is None:
-            return
-        count = job.bypass_settled + self._later_dispatches(job) - job.bypass_mark
-        if count >= self._bound:
-            job.promoted = True
-            self._promoted_waiting[arrival] = job
-        else:
-            self._look_again(job, count)
+    def _promote(self) -> None:
+        """Promote the earliest job whose slack is least, which is 0."""
+        low, add, node = self._low, self._add, 1
+        while node < self._size:
+            node *= 2
+            if low[node] + add[node // 2] != low[node // 2]:
+                node += 1
+        job = self._in_slot[node - self._size]
+        assert job is not None
+        job.promoted = True
+        job.bypasses = self._bound
+        self._promoted_waiting[job.arrival] = job
+        self._put(node, _NEVER)
 
-    def _look_again(self, job: Job, count: int) -> None:
-        assert self._bound is not None
-        at = self._dispatches + self._bound - count
-        heapq.heappush(self._due, (at, job.arrival, job.guard_epoch))
+    def _above(self, leaf: int) -> int:
+        """What the nodes above a leaf add to it."""
+        add, node, total = self._add, leaf >> 1, 0
+        while node:
+            total += add[node]
+            node >>= 1
+        return total
 
-    def _later_dispatches(self, job: Job) -> int:
-        """Dispatches ever counted at slots after the job's own."""
-        tree, slot, upto = self._tree, job.guard_slot, 0
-        while slot:
-            upto += tree[slot]
-            slot &= slot - 1
-        return self._dispatches - self._forgotten - upto
+    def _put(self, leaf: int, value: int) -> None:
+        """Set a leaf and the least slacks above it."""
+        low, add, node = self._low, self._add, leaf
+        low[node] = value
+        while node > 1:
+            node >>= 1
+            left, right = low[2 * node], low[2 * node + 1]
+            low[node] = (left if left < right else right) + add[node]
 
     def _renumber(self) -> None:
-        """Give the live jobs slots 1, 2, … again and start the tree from zero."""
-        waiting = [job for job in self._jobs.values() if job.waiting_turns]
+        """Give the live jobs slots 0, 1, … again in a fresh tree with room for as many more."""
+        jobs = list(self._jobs.values())
+        waiting = [job for job in jobs if job.waiting_turns and not job.promoted]
         for job in waiting:
-            job.bypass_settled += self._later_dispatches(job) - job.bypass_mark
-            job.bypass_mark = 0
-        for slot, job in enumerate(self._jobs.values(), start=1):
-            job.guard_slot = slot
-        self._used = len(self._jobs)
-        self._capacity = max(_FIRST_SLOTS, 2 * self._used)
-        self._tree = [0] * (self._capacity + 1)
-        self._forgotten = self._dispatches
+            job.bypasses = self.bypasses(job)
+        self._start_tree(max(_FIRST_SLOTS, 2 << len(jobs).bit_length()))
+        for job in jobs:
+            self._seat(job)
+        for job in waiting:
+            self._low[self._size + job.guard_slot] = self._bound - job.bypasses
+        for node in range(self._size - 1, 0, -1):
+            self._low[node] = min(self._low[2 * node], self._low[2 * node + 1])

@@ -37,17 +37,25 @@ class KvCaches:
 
     # Eviction
 
-    def edit_history(self, context: Context, reusable_tokens: int) -> None:
-        """Forget what lies beyond the part of the history that is still a prefix of the new prompt."""
-        holding = context.holding
+    def edit_history(self, context: Context, reusable_tokens: int, prefix_tokens: int) -> None:
+        """Forget what lies beyond the part of the history that is still a prefix of the new prompt.
+
+        A prompt that begins with only ``prefix_tokens`` tokens of a longer shared prefix gives the sharing up: it would
+        write its own tokens into blocks that others read (INV-3).
+        """
+        holding, prefix = context.holding, context.holding.prefix
         if holding.state in _IN_COPY:
             cap = holding.cap_tokens
+            holding.cap_prefix_tokens = prefix_tokens if cap is None else min(holding.cap_prefix_tokens, prefix_tokens)
             holding.cap_tokens = reusable_tokens if cap is None else min(cap, reusable_tokens)
             return
         if reusable_tokens < holding.device_tokens:
             self.cut_device(context, reusable_tokens, _STALE)
         if reusable_tokens < holding.host_tokens:
             self.cut_host(context, reusable_tokens, _STALE)
+        if prefix is not None and prefix_tokens < prefix.tokens:
+            self.prefixes.forsake(context)
+            holding.prefix = None
 
     def cut_device(self, context: Context, keep_tokens: int, because: Because) -> int:
         """Drop device KV beyond ``keep_tokens``, reserved blocks included; return the blocks that became free."""
@@ -121,8 +129,11 @@ class KvCaches:
             self.touch_host(context)
         return start
 
-    def progress(self, turn: Turn, tokens: int) -> None:
-        """Note that a running turn computed ``tokens`` more tokens, and free blocks that it was given too early."""
+    def progress(self, turn: Turn, tokens: int, *, keep_blocks: bool = False) -> None:
+        """Note that a running turn computed ``tokens`` more tokens, and free blocks that it was given too early.
+
+        ``keep_blocks``: free none, for a batch that nobody reported may still be writing to them.
+        """
         holding, ledger = turn.context.holding, self.ledger
         done = holding.device_tokens = holding.device_tokens + tokens
         prefix = holding.prefix
@@ -130,7 +141,8 @@ class KvCaches:
             prefix.ready_tokens = min(prefix.tokens, done)
             if prefix.ready:
                 prefix.filler = None
-        ledger.resize(holding, ledger.private_blocks(holding, max(done, turn.reserved_tokens)))
+        if not keep_blocks:
+            ledger.resize(holding, ledger.private_blocks(holding, max(done, turn.reserved_tokens)))
 
     def end_run(self, turn: Turn, *, trusted: bool) -> None:
         """Take a turn that stopped running off its blocks; what it computed becomes an evictable cache."""
@@ -174,8 +186,12 @@ class KvCaches:
         prefix = frozen.prefix
         if alive:
             context.holding = Holding(prefix)
-        if prefix is not None and filler is not None and prefix.filler is filler:
+        if prefix is None:
+            return
+        if filler is not None and prefix.filler is filler:
             self.prefixes.freeze(prefix)
+        else:
+            self.prefixes.release(frozen)
 
     # Ends
 

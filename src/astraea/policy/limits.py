@@ -25,10 +25,17 @@ class EngineCosts:
     """Fixed time of one step; default: an 8B model on an H100."""
     prefill_ns_per_token: int = field(default=12_000, validator=_natural)
     """Time a computed token adds to a step."""
+    read_ps_per_context_token: int = field(default=50_000, validator=_natural)
+    """Time that each KV token a turn holds adds to a step."""
     attention_ps_per_token_pair: int = field(default=400, validator=_natural)
     """Prefill attention: time per (new token, context token) pair."""
     swap_ns_per_token: int = field(default=5_243, validator=_positive)
     """Copy of one token's KV between device and host, one way; default: 128 KiB a token at 25 GB/s."""
+
+    def decode_ns(self, context_tokens: int, output_tokens: int) -> int:
+        """Return the engine time in ns that ``output_tokens`` decode steps of one turn add to its batch."""
+        read_ns = self.read_ps_per_context_token * context_tokens // 1000
+        return output_tokens * (self.prefill_ns_per_token + read_ns)
 
     def prefill_ns(self, start_tokens: int, new_tokens: int) -> int:
         """Return the engine time in ns to compute ``new_tokens`` after ``start_tokens`` of KV that are held."""

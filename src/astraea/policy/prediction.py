@@ -128,7 +128,8 @@ class Predictor:
         self._limits = limits
         self._remaining = NestedMean(limits.tuning.shrinkage)
         self._outputs = NestedMean(limits.tuning.shrinkage)
-        self._growth = NestedMean(limits.tuning.shrinkage)
+        self._grown_turns = 0
+        self._grown_tokens = 0
         self._waits: dict[str, WaitHistory] = {}
         self._all_waits = WaitHistory()
 
@@ -151,7 +152,9 @@ class Predictor:
 
     def growth_tokens(self) -> int:
         """Return by how much a context grows a turn, on average."""
-        return self._growth.estimate(("all",), self._limits.tuning.prior_output_tokens)
+        if not self._grown_turns:
+            return self._limits.tuning.prior_output_tokens
+        return self._grown_tokens // self._grown_turns
 
     def waits(self, tool: str) -> WaitHistory | None:
         """Return the history of a tool's waits, of all tools where this one is new, or ``None`` before any wait."""
@@ -168,7 +171,8 @@ class Predictor:
     def learn_turn(self, compute_class: int, tool: str, output_tokens: int, grown_tokens: int) -> None:
         """Learn from an ended turn: its output and by how much its context grew."""
         self._outputs.add(("all", compute_class, (compute_class, tool)), output_tokens)
-        self._growth.add(("all",), max(0, grown_tokens))
+        self._grown_turns += 1
+        self._grown_tokens += grown_tokens
 
     def learn_wait(self, tool: str, wait_us: int) -> None:
         """Learn from a tool that returned."""
@@ -192,11 +196,13 @@ class Predictor:
         decode_ns = token_ns + self._limits.costs.step_ns
         pool_tokens = self._limits.device_tokens
         later_ns, later_token_ns = 0, 0
+        costs = self._limits.costs
         for record in reversed(records):
             output_ns = decode_ns * record.output_tokens
             memory_ns = (record.context_tokens * output_ns + later_token_ns) // pool_tokens
-            yield (token_ns * record.output_tokens + later_ns + memory_ns) // 1000
-            later_ns += token_ns * (record.new_tokens + record.output_tokens)
+            own_ns = costs.decode_ns(record.context_tokens, record.output_tokens)
+            yield (own_ns + later_ns + memory_ns) // 1000
+            later_ns += token_ns * record.new_tokens + own_ns
             later_token_ns += record.context_tokens * (token_ns * record.new_tokens + output_ns)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from astraea.decisions import Because, Decision, DropCache
 from astraea.policy.ledger import Ledger
-from astraea.policy.state import Context, Prefix, Turn
+from astraea.policy.state import Context, Holding, Prefix, Turn
 
 __all__ = ["Prefixes"]
 
@@ -25,7 +25,11 @@ class Prefixes:
         """Replaced prefixes whose report is still owed."""
 
     def name(self, context: Context, prefix_id: str, tokens: int) -> None:
-        """Let a new context begin with a prefix of ``tokens`` tokens; less than a block is not worth sharing."""
+        """Let a new context begin with a prefix of ``tokens`` tokens; less than a block is not worth sharing.
+
+        Where the prefix is known to be longer than these tokens, the context goes without: it would write its own
+        tokens into blocks that others read.
+        """
         blocks = tokens // self._ledger.block_tokens
         if not blocks:
             return
@@ -33,6 +37,8 @@ class Prefixes:
         prefix = self.by_key.get(key)
         if prefix is None:
             prefix = self.by_key[key] = Prefix(*key, blocks * self._ledger.block_tokens, blocks)
+        elif prefix.blocks > blocks:
+            return
         prefix.users[context] = None
         context.holding.prefix = prefix
 
@@ -69,13 +75,23 @@ class Prefixes:
         ledger.settle_prefix(prefix)
         self._forget_if_unused(prefix)
 
+    def release(self, holding: Holding) -> None:
+        """Unpin the prefix of a holding that is frozen: what is overdue reads it and writes nothing there."""
+        prefix = holding.prefix
+        assert prefix is not None
+        holding.prefix = None
+        prefix.holders -= 1
+        prefix.dependents -= holding.device_blocks > 0
+        self._ledger.settle_prefix(prefix)
+        self._forget_if_unused(prefix)
+
     def freeze(self, prefix: Prefix) -> None:
         """Quarantine a prefix whose filling is overdue and let its contexts begin anew with an empty one."""
-        new = Prefix(prefix.tenant, prefix.prefix_id, prefix.tokens, prefix.blocks)
-        self.by_key[prefix.tenant, prefix.prefix_id] = new
-        new.users, prefix.users = prefix.users, {}
-        for context in new.users:
-            context.holding.prefix = new
+        del self.by_key[prefix.tenant, prefix.prefix_id]
+        users, prefix.users = prefix.users, {}
+        for context in users:
+            context.holding.prefix = None
+            self.name(context, prefix.prefix_id, prefix.tokens)
         prefix.replaced = True
         prefix.filler = None
         self.frozen[prefix] = None

@@ -10,7 +10,7 @@ to the earlier turn, so that every order is total.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from heapq import heapify, heappop, heapreplace
 
 from sortedcontainers import SortedList
@@ -32,7 +32,7 @@ class RatioClassQueue:
         self._bonus_us = bonus_us
         self._top = _TOP_OCTAVES * exponent_inverse
         self._classes: dict[tuple[int, bool], SortedList[tuple[int, int, int]]] = {}
-        self._turns: dict[int, Turn] = {}
+        self._places: dict[int, tuple[Turn, tuple[int, bool], tuple[int, int, int]]] = {}
 
     def size_class(self, size: int) -> int:
         """Return ``floor(n * log2(size))`` for a size of at least 1, at most the top class."""
@@ -47,18 +47,17 @@ class RatioClassQueue:
         if members is None:
             members = self._classes[place] = SortedList()
         members.add(entry)
-        self._turns[turn.serial] = turn
-        turn.slot = (place, entry)
+        self._places[turn.serial] = (turn, place, entry)
+        turn.queued = True
 
     def remove(self, turn: Turn) -> None:
         """Remove a turn that was added."""
-        place, entry = turn.slot  # type: ignore[misc]
+        _, place, entry = self._places.pop(turn.serial)
         members = self._classes[place]
         members.remove(entry)
         if not members:
             del self._classes[place]
-        del self._turns[turn.serial]
-        turn.slot = None
+        turn.queued = False
 
     def cursor(self, now_us: int) -> RatioCursor:
         """Return a walk in the order of the ratios at ``now_us``."""
@@ -70,7 +69,7 @@ class RatioClassQueue:
             shift = top - size_class
             heads.append(((key - base) << shift, arrival, serial, starts, rest, shift))
         heapify(heads)
-        return RatioCursor(heads, base, self._turns)
+        return RatioCursor(heads, base, self._places)
 
     def key(self, job: Job, size: int, serial: int, now_us: int) -> tuple[int, ...]:
         """Return the negated ratio to the n-th power, scaled, then the tie-breakers."""
@@ -78,16 +77,16 @@ class RatioClassQueue:
         return (-ratio, job.arrival, serial)
 
     def __len__(self) -> int:
-        return len(self._turns)
+        return len(self._places)
 
 
 class RatioCursor:
     """Merges the classes by comparing their heads."""
 
-    def __init__(self, heads: list[_Head], base_us: int, turns: dict[int, Turn]) -> None:
+    def __init__(self, heads: list[_Head], base_us: int, places: Mapping[int, tuple[Turn, object, object]]) -> None:
         self._heads = heads
         self._base_us = base_us
-        self._turns = turns
+        self._places = places
         self._no_starts = False
 
     def next(self) -> Turn | None:
@@ -104,7 +103,7 @@ class RatioCursor:
             else:
                 scaled = (following[0] - self._base_us) << shift
                 heapreplace(heads, (scaled, following[1], following[2], starts, rest, shift))
-            return self._turns[serial]
+            return self._places[serial][0]
         return None
 
     def skip_starts(self) -> None:
@@ -137,32 +136,32 @@ class StaticQueue:
     def __init__(self, key_of: Callable[[Job, int, int], tuple[int, ...]]) -> None:
         self._key_of = key_of
         self._entries: SortedList[tuple[int, ...]] = SortedList()
-        self._turns: dict[int, Turn] = {}
+        self._places: dict[int, tuple[Turn, tuple[int, ...]]] = {}
 
     def add(self, turn: Turn) -> None:
         """Add a turn by its present size."""
         entry = self._key_of(turn.job, turn.size, turn.serial)
         self._entries.add(entry)
-        self._turns[turn.serial] = turn
-        turn.slot = entry
+        self._places[turn.serial] = (turn, entry)
+        turn.queued = True
 
     def remove(self, turn: Turn) -> None:
         """Remove a turn that was added."""
-        self._entries.remove(turn.slot)  # type: ignore[arg-type]
-        del self._turns[turn.serial]
-        turn.slot = None
+        _, entry = self._places.pop(turn.serial)
+        self._entries.remove(entry)
+        turn.queued = False
 
     def cursor(self, now_us: int) -> _ListCursor:
         """Return a walk in the static order; ``now_us`` plays no part."""
-        turns = self._turns
-        return _ListCursor(turns[entry[-1]] for entry in self._entries)
+        places = self._places
+        return _ListCursor(places[entry[-1]][0] for entry in self._entries)
 
     def key(self, job: Job, size: int, serial: int, now_us: int) -> tuple[int, ...]:
         """Return the static key."""
         return self._key_of(job, size, serial)
 
     def __len__(self) -> int:
-        return len(self._turns)
+        return len(self._places)
 
 
 class ScanQueue:
@@ -175,12 +174,12 @@ class ScanQueue:
     def add(self, turn: Turn) -> None:
         """Add a turn."""
         self._turns[turn.serial] = turn
-        turn.slot = turn.serial
+        turn.queued = True
 
     def remove(self, turn: Turn) -> None:
         """Remove a turn that was added."""
         del self._turns[turn.serial]
-        turn.slot = None
+        turn.queued = False
 
     def cursor(self, now_us: int) -> _ListCursor:
         """Return a walk over a fresh sort."""

@@ -44,8 +44,7 @@ class Registry:
         if context is not None and context.turn is not None:
             sentence = f"context {event.context_id!r} has live turn {context.turn.turn_id!r}; open another context"
             raise ContractError("context-busy", sentence)
-        job = self.jobs.get((event.tenant, event.job_id))
-        if job is not None and job.session is not session and event.hints.parent_job_id is None:
+        if self._joined(event, session) is None and (event.tenant, event.job_id) in self.jobs:
             raise ContractError("job-elsewhere", f"job {event.job_id!r} is live in another session")
 
     def arrive(self, event: TurnArrived) -> Turn:
@@ -60,8 +59,8 @@ class Registry:
             if event.shared_prefix is not None:
                 tokens = min(event.shared_prefix.tokens, event.context_tokens - 1)
                 self._kv.prefixes.name(context, event.shared_prefix.prefix_id, tokens)
-        self.tool_returned(context, event.now_us)
-        self._kv.edit_history(context, event.reusable_tokens)
+        self._take_up(context, event.now_us)
+        self._kv.edit_history(context, event.reusable_tokens, _prefix_tokens(event, context))
         job = self._job_of(event, session)
         self._serials += 1
         turn = Turn(
@@ -79,14 +78,11 @@ class Registry:
         return turn
 
     def _job_of(self, event: TurnArrived, session: Session) -> Job:
-        parent = event.hints.parent_job_id
-        if parent is not None and (event.tenant, parent) in self.jobs:
-            job = self.jobs[event.tenant, parent]
+        job = self._joined(event, session)
+        if job is not None:
             if job.session is not session:
                 job.child_sessions[session.tenant, session.session_id] = None
             return job
-        if session.job is not None:
-            return session.job
         self._arrivals += 1
         job = Job(event.tenant, event.job_id, self._arrivals, event.now_us, session)
         session.job = job
@@ -94,15 +90,42 @@ class Registry:
         self._guard.enter(job)
         return job
 
+    def _joined(self, event: TurnArrived, session: Session | None) -> Job | None:
+        """Return the live job that a turn joins, or ``None`` where it starts one.
+
+        That is the job its hint names, else the job that its context works for, else its session's.
+        """
+        parent = event.hints.parent_job_id
+        job = None if parent is None else self.jobs.get((event.tenant, parent))
+        if job is not None or session is None:
+            return job
+        context = session.contexts.get(event.context_id)
+        return context.job if context is not None and context.job is not None else session.job
+
+    def joins_live_job(self, event: TurnArrived) -> bool:
+        """Return whether a turn belongs to a job that was admitted before."""
+        return self._joined(event, self.sessions.get((event.tenant, event.session_id))) is not None
+
     def tool_returned(self, context: Context, now_us: int) -> None:
-        """End a context's tool wait, if it has one, and learn how long it was."""
-        if not context.waits_for:
-            return
-        if context.job is not None:
+        """Learn how long a tool took; the job still expects the turn that takes the result up."""
+        if not context.tool_returned:
+            self._policy.tool_returned(context, now_us - context.waits_since_us)
+            context.tool_returned = True
+
+    def _take_up(self, context: Context, now_us: int) -> None:
+        """End a context's tool wait, if it has one: the next turn is here."""
+        if context.waits_for:
+            self.tool_returned(context, now_us)
+            context.last_tool = context.waits_for
+            self.forget_wait(context)
+
+    @staticmethod
+    def forget_wait(context: Context) -> None:
+        """Let a context wait for no tool."""
+        if context.waits_for and context.job is not None:
             context.job.tool_waits -= 1
-        self._policy.tool_returned(context, now_us - context.waits_since_us)
-        context.last_tool = context.waits_for
         context.waits_for = ""
+        context.tool_returned = False
 
     def call_tool(self, context: Context, tool: str, now_us: int) -> None:
         """Let a context wait for a tool."""
@@ -123,10 +146,15 @@ class Registry:
         else:
             del self.tenant_turns[tenant]
 
-    def end_job(self, job: Job, *, answered: bool) -> None:
-        """End a job that has no live turn; learn from it where it ended with an answer."""
-        if answered:
-            self._policy.job_ended(job)
+    def end_job_if_done(self, job: Job) -> None:
+        """End a job that is over on some branch and has nothing left to wait for; learn from it unless it failed."""
+        if job.over and not job.turns and not job.tool_waits and self.jobs.get((job.tenant, job.job_id)) is job:
+            if not job.failed:
+                self._policy.job_ended(job)
+            self.end_job(job)
+
+    def end_job(self, job: Job) -> None:
+        """Forget a job none of whose turns waits or runs on; stopping ones may be left."""
         self.worst_bypass = max(self.worst_bypass, self._guard.bypasses(job))
         self._guard.leave(job)
         del self.jobs[job.tenant, job.job_id]
@@ -134,8 +162,8 @@ class Registry:
         for session in self._sessions_of(job):
             for context in session.contexts.values():
                 if context.job is job:
+                    self.forget_wait(context)
                     context.job = None
-                    context.waits_for = ""
                     context.last_tool = ""
                     context.keep_until_us = 0
 
@@ -143,6 +171,14 @@ class Registry:
         """Sessions with contexts of the job: its own, and its children's."""
         children = [self.sessions[key] for key in job.child_sessions if key in self.sessions]
         return [job.session, *children]
+
+
+def _prefix_tokens(event: TurnArrived, context: Context) -> int:
+    """Return how many tokens of the context's shared prefix the prompt begins with, and more than those."""
+    prefix, shared = context.holding.prefix, event.shared_prefix
+    named = prefix is not None and shared is not None and shared.prefix_id == prefix.prefix_id
+    begins = max(event.reusable_tokens, shared.tokens if named and shared is not None else 0)
+    return min(begins, event.context_tokens - 1)
 
 
 def _check_numbers(event: TurnArrived) -> None:

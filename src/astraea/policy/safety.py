@@ -5,12 +5,12 @@ The rules, numbered as in ``docs/design.md`` section 6, and where each stands:
 1. *Bypass bound*: ``guard.py`` promotes at K; ``admission.py`` places nothing past a waiting promoted job.
 2. *Who may cause evictions*: a turn that is placed by them at once, or the one open turn (``admission.py``).
 3. *One open turn*: swap-outs serve it alone, and free blocks up to its need are its own (``admission.py``).
-4. *Growth* of running turns comes first and is never barred (``growth.py``).
+4. *Growth* of running turns comes first and is never barred (``batching.py``).
 5. *Preemption cap*: after P preemptions a turn runs only with its maximum reserved (here, ``reserve_tokens``).
 6. *Nothing runs, nothing owed*: every cache that is not running yields to the first-ranked turn (``Force.ALL``).
 7. *Headroom* is waived for promoted jobs and when nothing runs (``admission.py``).
 8. *Shared prefixes* are held by running turns and copies only (``prefixes.py``).
-9. *Quarantine* ends what no longer fits (``core.py``).
+9. *Quarantine* ends what no longer fits (``endings.py``).
 10. *One token* at least is computed (``kv.py``: a full hit is trimmed to ``goal - 1``).
 
 This file answers which caches a turn may take, least recently used first, tail blocks first: more pressure extends the
@@ -63,10 +63,9 @@ class Safety:
         self._kv = kv
         self._ledger = kv.ledger
 
-    def need_blocks(self, turn: Turn) -> int:
-        """Return how many free device blocks the turn needs to be placed."""
+    def need_blocks(self, turn: Turn, tokens: int) -> int:
+        """Return how many free device blocks the turn needs to be placed with room for ``tokens`` tokens."""
         holding = turn.context.holding
-        tokens = reserve_tokens(turn, self._limits)
         need = max(0, self._ledger.private_blocks(holding, tokens) - holding.device_blocks)
         prefix = holding.prefix
         if prefix is not None and not prefix.ready:
@@ -86,11 +85,14 @@ class Safety:
     def plan(self, turn: Turn, blocks: int, force: Force, now_us: int) -> list[Eviction] | None:
         """Return evictions that free at least ``blocks`` blocks for the turn, or ``None`` where too few may go.
 
-        With ``Force.ALL`` the plan may fall short: everything that can go is in it.
+        With ``Force.ALL`` the plan may fall short: everything that can go is in it. A shared prefix that the plan leaves
+        with nobody behind it goes last (rule 8).
         """
         evictions: list[Eviction] = []
+        behind: dict[Prefix, int] = {}
         free_room, room = self._ledger.host_room(turn.context.holding) if self._limits.host_blocks else (0, 0)
-        for cache in self._victims(turn, force):
+        victims = self._victims(turn, force)
+        for cache in victims:  # which grows by the prefixes that come free
             if blocks <= 0:
                 break
             if isinstance(cache, Prefix):
@@ -105,9 +107,20 @@ class Safety:
                 taken = min(blocks, cache.holding.device_blocks)
                 if copies:
                     free_room, room = free_room - missing, room - missing
+                elif taken == cache.holding.device_blocks:
+                    victims += self._bared(cache.holding.prefix, behind, turn)
                 evictions.append(Eviction(cache, taken, copies))
             blocks -= taken
         return evictions if blocks <= 0 or force is Force.ALL else None
+
+    @staticmethod
+    def _bared(prefix: Prefix | None, behind: dict[Prefix, int], turn: Turn) -> list[Cache]:
+        """Note that a context behind a prefix loses all it has; return the prefix if it was the last one."""
+        if prefix is None:
+            return []
+        behind[prefix] = left = behind.get(prefix, prefix.dependents) - 1
+        own = turn.context.holding.prefix
+        return [] if left or prefix.holders or prefix is own else [prefix]
 
     def _victims(self, turn: Turn, force: Force) -> list[Cache]:
         own, prefix = turn.context, turn.context.holding.prefix

@@ -122,8 +122,8 @@ def take_snapshot(core: Scheduler) -> Snapshot:
         caches=_caches(core),
         prefixes=_prefixes(core),
         copies_owed=tuple(core._copies.ops),
-        batch_owed=core._in_flight.batch_id if core._in_flight else None,
-        batches_overdue=tuple(core._frozen),
+        batch_owed=core._reports.in_flight.batch_id if core._reports.in_flight else None,
+        batches_overdue=tuple(core._reports.frozen),
         open_turn=core._admission.open_turn.turn_id if core._admission.open_turn else None,
         wake_us=core._wake_us,
         worst_bypass=max([core._registry.worst_bypass, *map(core._guard.bypasses, core._registry.jobs.values())]),
@@ -170,7 +170,7 @@ def _caches(core: Scheduler) -> tuple[CacheView, ...]:
             more = unwritten.get(context.turn.serial, 0) if context.turn is not None else 0
             views.append(_cache(context.holding, context, more))
     orphans = [op.holding for op in core._copies.ops.values()]
-    orphans += [holding for frozen in core._frozen.values() for holding, _ in frozen.holdings]
+    orphans += [holding for frozen in core._reports.frozen.values() for holding, _ in frozen]
     orphans += [turn.context.holding for turn in core._registry.turns.values()]
     for holding in orphans:
         if id(holding) not in seen:
@@ -180,8 +180,9 @@ def _caches(core: Scheduler) -> tuple[CacheView, ...]:
 
 
 def _cache(holding: Holding, context: Context | None, more_tokens: int) -> CacheView:
+    owner = context.session.tenant if context else ""
     return CacheView(
-        tenant=context.session.tenant if context else "",
+        tenant=holding.prefix.tenant if holding.prefix else owner,
         session_id=context.session.session_id if context else "",
         context_id=context.context_id if context else "",
         state=holding.state,

@@ -70,6 +70,8 @@ class Holding:
     host_blocks: int = 0
     cap_tokens: int | None = None
     """Where the history was edited during a copy: what is valid when the copy ends."""
+    cap_prefix_tokens: int = 0
+    """With ``cap_tokens``: how much of the shared prefix the edited prompt still begins with."""
 
     def take(self, happened: KvInput) -> None:
         """Move by a row of the table (INV-2)."""
@@ -112,15 +114,17 @@ class Job:
     child_sessions: dict[tuple[str, str], None] = Factory(dict)
     """Other sessions whose turns work for this job."""
     turns_begun: int = 0
+    over: bool = False
+    """Some branch ended without calling a tool: the job ends once nothing of it is left to wait for."""
+    failed: bool = False
+    """Some turn was lost; nothing is learnt from the job."""
     level: int = 0
     """Queue of the stateful MLFQ: 0 is I/O-intensive."""
     promoted: bool = False
     records: list[TurnRecord] = Factory(list)
-    bypass_settled: int = 0
-    """Bypasses of waits that have ended."""
-    bypass_mark: int = 0
+    bypasses: int = 0
+    """Bypasses up to the last wait's end; ``BypassGuard.bypasses`` tells them while it waits."""
     guard_slot: int = 0
-    guard_epoch: int = 0
 
     def wait_at(self, now_us: int) -> int:
         """Return the accumulated ready-wait in microseconds at ``now_us``."""
@@ -142,6 +146,7 @@ class Context:
     """Name of the tool it waits for; empty where it waits for none."""
     waits_since_us: int = 0
     tool_returned: bool = False
+    """The tool has returned, and the next turn is still to come."""
     keep_until_us: int = 0
     """While it waits for a tool: when its cache stops being kept."""
     last_tool: str = ""
@@ -191,8 +196,8 @@ class Turn:
     size: int = 0
     starts: bool = False
     """Nothing of its context's own KV is held, on the device or the host."""
-    slot: object = None
-    """Where its queue keeps it; ``None`` while it is in none."""
+    queued: bool = False
+    """Whether it is in the ready queue."""
     held_for: Reason | None = None
     decode_chunk: Chunk | None = None
 
@@ -224,7 +229,6 @@ class SwapOp:
     op_id: int
     context: Context
     holding: Holding
-    prefix: Prefix | None
     turn: Turn | None
     """The turn of a ``SwapIn``; ``None`` for a ``SwapOut``."""
     from_tokens: int

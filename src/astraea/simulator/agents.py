@@ -39,7 +39,7 @@ class LiveTurn:
 
     def outcome(self, turn_id: str) -> TurnOutcome:
         """Return how the turn ends once all its output is there."""
-        if self.is_last_stage or (self.branch and not self.spec.tool_wait_us):
+        if self.is_last_stage or self.branch:
             return TurnOutcome(turn_id, Outcome.FINAL)
         return TurnOutcome(turn_id, Outcome.TOOL_CALL, self.spec.tool or "next")
 
@@ -123,12 +123,12 @@ def remaining_service_us(stages: Sequence[tuple[TurnSpec, ...]], limits: Limits)
     later_ns = later_token_ns = 0
     remaining = []
     for stage in reversed(stages):
-        output = sum(turn.output_tokens for turn in stage)
+        own_ns = sum(limits.costs.decode_ns(turn.context_tokens, turn.output_tokens) for turn in stage)
         new = sum(turn.new_prompt_tokens for turn in stage)
         own_token_ns = sum(turn.context_tokens * decode_ns * turn.output_tokens for turn in stage)
         memory_ns = (own_token_ns + later_token_ns) // limits.device_tokens
-        remaining.append((token_ns * output + later_ns + memory_ns) // 1000)
-        later_ns += token_ns * (new + output)
+        remaining.append((own_ns + later_ns + memory_ns) // 1000)
+        later_ns += token_ns * new + own_ns
         later_token_ns += own_token_ns + sum(t.context_tokens * token_ns * t.new_prompt_tokens for t in stage)
     remaining.reverse()
     return remaining

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from astraea.decisions import Decision, Preempt, Refuse, RunBatch, SwapIn, SwapOut, WakeAt
 from astraea.errors import InvariantError, UsageError
-from astraea.events import BatchDone, Event, SessionClosed, SwapDone, ToolReturned
+from astraea.events import BatchDone, Event, SessionClosed, SwapDone
 from astraea.policy.core import Scheduler
 from astraea.policy.limits import EngineCosts, Limits
 from astraea.rivals import make_policy
@@ -37,6 +37,7 @@ def limits_for(profile: EngineProfile, host_ratio: float = 0.0, bypass_max: int 
     costs = EngineCosts(
         step_ns=profile.step_ns,
         prefill_ns_per_token=profile.prefill_ns_per_token,
+        read_ps_per_context_token=profile.read_ps_per_context_token,
         attention_ps_per_token_pair=profile.attention_ps_per_token_pair,
         swap_ns_per_token=profile.swap_ns_per_token,
     )
@@ -261,8 +262,6 @@ class Simulation:
         agent.branches_left -= 1
         ready_us = now_us + (0 if turn.is_last_stage else wait_us)
         agent.stage_ready_us = max(agent.stage_ready_us, ready_us)
-        if turn.branch and wait_us and not turn.is_last_stage:
-            self._at(ready_us, self._returns(turn))
         if agent.branches_left:
             return
         agent.stage += 1
@@ -270,14 +269,6 @@ class Simulation:
             self._job_ended(agent, now_us)
         else:
             self._at(agent.stage_ready_us, lambda time_us: self._send_stage(agent, time_us))
-
-    def _returns(self, turn: LiveTurn) -> Callable[[int], None]:
-        agent = turn.agent
-
-        def report(now_us: int) -> None:
-            self._handle(ToolReturned(now_us, agent.spec.tenant, agent.session_id, f"b{turn.branch}"))
-
-        return report
 
     def _job_ended(self, agent: Agent, now_us: int) -> None:
         spec = agent.spec

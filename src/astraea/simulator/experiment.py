@@ -14,12 +14,11 @@ from typing import TypeAlias
 from attrs import frozen
 
 from astraea.errors import UsageError
-from astraea.policy.limits import Limits
-from astraea.rivals import POLICIES, make_policy
+from astraea.rivals import policy_names
 from astraea.simulator.capacity import capacity_jobs_per_s
 from astraea.simulator.parallel import RunRequest, default_workers, run_all
 from astraea.simulator.results import RunResult
-from astraea.simulator.scenario import JobSource, Scenario
+from astraea.simulator.scenario import JobSource, Scenario, check_name
 from astraea.simulator.verdict import PolicyVerdict, judge, settled_jobs, slowdowns_of
 
 __all__ = ["DEFAULT_POLICIES", "Report", "check_policies", "run_experiment"]
@@ -128,8 +127,7 @@ def check_policies(names: Sequence[str]) -> tuple[str, ...]:
     if not names:
         raise UsageError("name at least one policy")
     for name in names:
-        if name not in POLICIES:
-            make_policy(name, Limits(device_blocks=1))
+        check_name("policy", name, policy_names())
     return tuple(dict.fromkeys(names))
 
 

@@ -174,8 +174,8 @@ def check_name(what: str, name: str, names: Iterable[str], *, otherwise: str = "
     if name in known:
         return
     close = get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}? There are" if close else "there are"
-    raise UsageError(f"unknown {what} {name!r}: {hint} {', '.join(known)}{otherwise}")
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    raise UsageError(f"unknown {what} {name!r}{hint}: name one of {', '.join(known)}{otherwise}")
 
 
 def check_positive(what: str, value: float | None) -> None:

@@ -36,71 +36,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import takewhile
 
-from attrs import frozen
-
 from astraea.decisions import Refuse
 from astraea.errors import ContractError, InvariantError, TraceError
 from astraea.events import BatchOverdue, SwapOverdue, TurnArrived
+from astraea.policy.tables import TurnState
 from astraea.trace.check_bypass import Bypasses
 from astraea.trace.check_decisions import Decisions
 from astraea.trace.check_records import broken
+from astraea.trace.check_report import Breach, CheckReport
 from astraea.trace.check_reports import Reports
 from astraea.trace.check_work import WorkConserving
 from astraea.trace.digest import RunDigest
 from astraea.trace.entries import DecideEntry, DecisionEntry, EndEntry, Entry, EventEntry, TraceHeader
 
-__all__ = ["CLAIMS_JUDGED", "Breach", "CheckReport", "check_trace"]
+__all__ = ["CLAIMS_JUDGED", "check_trace"]
 
 _REFUSABLE = (TurnArrived, BatchOverdue, SwapOverdue)
 """Events after which only the next ``decide`` tells which turns are admitted still."""
 CLAIMS_JUDGED = ("INV-1", "INV-2", "INV-3", "INV-4", "INV-5", "INV-6", "LIVE-1", "LIVE-3", "LIMITS", "DIGEST")
-
-
-@frozen(slots=True)
-class Breach:
-    """The first line of a trace that breaks a claim."""
-
-    line: int
-    claim: str
-    sentence: str
-
-    def __str__(self) -> str:
-        return f"line {self.line}: {self.claim}: {self.sentence}"
-
-
-@frozen(slots=True)
-class CheckReport:
-    """What was judged, and what was found, up to the first breach or the end."""
-
-    policy: str
-    guarded: bool
-    claims: tuple[str, ...]
-    """Ids of the claims that were judged."""
-    breach: Breach | None
-    complete: bool
-    """Whether the trace has its end line; one without was cut short and is judged up to there."""
-    events: int
-    decides: int
-    decisions: int
-    jobs: int
-    turns_admitted: int
-    turns_ended: int
-    turns_live: int
-    turns_refused: int
-    worst_bypass: int
-    bypass_max: int
-    worst_preemptions: int
-    preemptions_max: int
-    device_blocks_peak: int
-    device_blocks: int
-    host_blocks_peak: int
-    host_blocks: int
-    digest: str
-
-    @property
-    def ok(self) -> bool:
-        """Whether no judged claim is broken."""
-        return self.breach is None
 
 
 def check_trace(entries: Iterable[Entry]) -> CheckReport:
@@ -214,7 +167,7 @@ class _Judge:
         state = self._state
         for turn in state.jobs.turns.values():
             blocks, usable = state.limits.blocks_for(turn.max_tokens), state.memory.usable
-            if blocks > usable and turn.turn_id not in (state.batch.members if state.batch else ()):
+            if blocks > usable and turn.state is not TurnState.STOPPING:
                 broken("INV-5", f"turn {turn.turn_id!r} of {blocks} blocks stays admitted; {usable} blocks are usable")
 
     def breach(self, error: InvariantError | ContractError) -> Breach:

@@ -2,7 +2,8 @@
 
 A turn belongs to the live parent job that it names, else to its session's live job, else it starts a job. A job ends
 when its last live turn ends with an answer while none of its contexts waits for a tool, when it is cancelled, and when
-its session closes.
+its session closes. Where its last turn was cancelled, or its engine failed it, a trace does not show whether the job
+lives on. What is judged of such a job, and of others against it, holds in both cases.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Jobs:
         """Line at which each turn ended."""
         self.arrived = 0
         self.admitted = 0
+        self._order = 0
 
     # Turns
 
@@ -54,6 +56,8 @@ class Jobs:
             del turn.job.turns[turn.serial]
             turn.context.turn = None
             self.ended[turn.turn_id] = line
+            job = turn.job
+            job.unsure = happened is not TurnInput.FINISH and not (job.turns or job.tool_waits)
 
     # Arrivals
 
@@ -103,8 +107,12 @@ class Jobs:
             job = session.job
         if job is None:
             self.arrived += 1
-            job = Job(event.tenant, event.job_id, self.arrived, session)
+            self._order += 1
+            job = Job(event.tenant, event.job_id, self._order, session, latest_arrival=self._order)
             session.job = self.jobs[event.tenant, event.job_id] = job
+        elif job.unsure:
+            self._order += 1
+            job.unsure, job.latest_arrival, job.bypasses = False, self._order, 0
         job.sessions[session] = None
         return job
 

@@ -103,6 +103,21 @@ class Job:
     sessions: dict[Session, None] = Factory(dict)
     """Its own session and those of turns that work for it."""
     bypasses: int = 0
+    """Those that are certain."""
+    most_bypasses: int = 0
+    """With those that may be."""
+    unsure: bool = False
+    """Whether its last turn was taken away: nothing tells whether the scheduler lets it live on."""
+    latest_arrival: int = 0
+    """Its place in the order of arrivals if it did end then, and a new job followed."""
+
+    def after(self, other: Job) -> bool:
+        """Whether it arrived later than another job, for certain."""
+        return self.arrival > other.latest_arrival
+
+    def may_be_after(self, other: Job) -> bool:
+        """Whether it may have arrived later than another job."""
+        return self is not other and self.latest_arrival > other.arrival
 
 
 @define(slots=True, eq=False)

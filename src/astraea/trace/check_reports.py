@@ -70,8 +70,7 @@ class Reports:
         """Apply one event; raise where the driver or an outcome breaks a rule."""
         self.line = line
         self.clock(event.now_us)
-        if not isinstance(event, BatchDone):
-            self.news = True
+        self.news = self.news or not isinstance(event, BatchDone)
         self._handlers[type(event)](event)
 
     def clock(self, now_us: int) -> None:

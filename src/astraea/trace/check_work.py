@@ -21,7 +21,7 @@ from astraea.decisions import Reason
 from astraea.policy.protocol import Blocking
 from astraea.policy.tables import TurnState
 from astraea.trace.check_bypass import Bypasses
-from astraea.trace.check_records import Job, Turn, broken
+from astraea.trace.check_records import Turn, broken
 from astraea.trace.check_reports import Reports
 
 __all__ = ["WorkConserving"]
@@ -59,7 +59,7 @@ class WorkConserving:
                 broken("INV-6", f"turn {turn.turn_id!r} needs {need} blocks, {free} are free, and it waits; {why}")
 
     def _excused(self, turn: Turn, running: dict[str, Turn]) -> bool:
-        return self._by_itself(turn, running) or self._by_promoted(turn) or self._by_others(turn)
+        return self._by_itself(turn, running) or self._bypasses.may_stand_before(turn) or self._by_others(turn)
 
     def _by_itself(self, turn: Turn, running: dict[str, Turn]) -> bool:
         """Whether its own last Hold still holds true."""
@@ -83,13 +83,6 @@ class WorkConserving:
         cap = limits.tenant_kv_blocks_max
         return cap is not None and held + limits.blocks_for(turn.max_tokens) > cap
 
-    def _by_promoted(self, turn: Turn) -> bool:
-        """Whether a waiting job at the bypass bound stands before it."""
-        first = min(
-            (j for j in self._bypasses.waiting_jobs() if self._bypasses.promoted(j)), key=_arrival, default=None
-        )
-        return first is not None and first is not turn.job
-
     def _by_others(self, turn: Turn) -> bool:
         """Whether turns before it that lack room hold it back."""
         waiting = [other for other in self._state.jobs.waiting.values() if other is not turn]
@@ -107,7 +100,3 @@ def _starts(turn: Turn) -> bool:
     """Whether the turn is a start: its context holds nothing of its own."""
     holding = turn.context.holding
     return not (holding.device_tokens or holding.host_tokens)
-
-
-def _arrival(job: Job) -> int:
-    return job.arrival

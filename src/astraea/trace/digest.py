@@ -20,7 +20,8 @@ from collections.abc import Iterable
 
 from astraea.decisions import Chunk, Decision, RunBatch
 from astraea.events import BatchDone, BatchOverdue, Event
-from astraea.trace.codec import canonical_json, chunks_to_json, decision_to_json
+from astraea.trace.codec import canonical_json, decision_to_json
+from astraea.trace.forms import chunks_to_json
 
 __all__ = ["DIGEST_KIND", "RunDigest"]
 
@@ -79,7 +80,7 @@ class RunDigest:
         return so_far.hexdigest()
 
     def _tell(self, now_us: int, record: dict[str, object], deferred: list[str] | None) -> None:
-        line = canonical_json({"at_us": now_us, **record}) + "\n"
+        line = canonical_json({"decided_us": now_us, **record}) + "\n"
         if deferred is None:
             self._write(line)
         else:

@@ -15,23 +15,15 @@ from astraea.events import (
     BatchOverdue,
     Event,
     JobCancelled,
-    Outcome,
     SessionClosed,
     SwapDone,
     TurnArrived,
     TurnCancelled,
-    TurnOutcome,
 )
 from astraea.trace.entries import DecideEntry, DecisionEntry, Entry, EventEntry
-from astraea.trace.words import because_in_words, seconds
+from astraea.trace.words import because_in_words, outcome_in_words, seconds
 
 __all__ = ["explain_turn"]
-
-_ENDS = {
-    Outcome.FINAL: "ended with a final answer",
-    Outcome.LENGTH: "ended because it produced as many tokens as it may",
-    Outcome.FAILED: "ended because the engine could not run it",
-}
 
 
 def explain_turn(entries: Iterable[Entry], turn_id: str) -> list[str]:
@@ -164,7 +156,7 @@ class _Story:
                     self.sampled += max(0, self.held - goal + 1)
         for outcome in event.ended:
             if outcome.turn_id == self.subject.turn_id and self.live:
-                self._ended(event.now_us, _end_in_words(outcome))
+                self._ended(event.now_us, outcome_in_words(outcome))
 
     def _ended(self, now_us: int, how: str) -> None:
         since = f"{seconds(now_us - self.subject.now_us)} after it arrived, with {self.sampled:,} tokens produced"
@@ -249,9 +241,3 @@ class _Story:
         serial = dict(decision.because.numbers).get("for_turn")
         turn_id = self.serials.get(serial) if serial is not None else None
         return f", for turn {turn_id!r}" if turn_id is not None else ""
-
-
-def _end_in_words(outcome: TurnOutcome) -> str:
-    if outcome.outcome is Outcome.TOOL_CALL:
-        return f"ended in a call of the tool {outcome.tool!r}"
-    return _ENDS[outcome.outcome]

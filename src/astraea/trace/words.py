@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from astraea.decisions import Because, Reason
+from astraea.events import Outcome, TurnOutcome
 from astraea.units import US_PER_S
 
-__all__ = ["because_in_words", "numbers_in_words", "reason_in_words", "seconds"]
+__all__ = ["because_in_words", "numbers_in_words", "outcome_in_words", "reason_in_words", "seconds"]
 
 _WORDS = {
     Reason.RANKED: "it came first in the policy's order among what may run",
@@ -35,6 +36,12 @@ _WORDS = {
     Reason.RE_JUDGE: "a kept cache was to be judged again",
 }
 
+_ENDS = {
+    Outcome.FINAL: "ended with a final answer",
+    Outcome.LENGTH: "ended because it produced as many tokens as it may",
+    Outcome.FAILED: "ended because the engine could not run it",
+}
+
 
 def reason_in_words(reason: Reason) -> str:
     """Return a reason as half a sentence."""
@@ -61,3 +68,10 @@ def seconds(time_us: int) -> str:
     whole, part = divmod(time_us, US_PER_S)
     digits = f"{part:06d}".rstrip("0")
     return f"{sign}{whole:,}.{digits} s" if digits else f"{sign}{whole:,} s"
+
+
+def outcome_in_words(outcome: TurnOutcome) -> str:
+    """Return how a turn ended, as the end of a sentence about it."""
+    if outcome.outcome is Outcome.TOOL_CALL:
+        return f"ended in a call of the tool {outcome.tool!r}"
+    return _ENDS[outcome.outcome]
