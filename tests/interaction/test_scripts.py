@@ -23,7 +23,7 @@ def test_the_scheduler_says_what_is_written(path, request):
         return
     difference = "\n".join(unified_diff(written.split("\n"), said.split("\n"), "written", "said", lineterm=""))
     if difference:
-        pytest.fail(f"{path.name}: another conversation (pytest --rewrite, if it is meant)\n{difference}", pytrace=False)
+        pytest.fail(f"{path.name} goes otherwise (if it is meant: pytest --rewrite)\n{difference}", pytrace=False)
 
 
 def test_there_are_scripts_and_each_says_what_it_shows():

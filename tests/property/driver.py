@@ -9,6 +9,7 @@ from __future__ import annotations
 from attrs import Factory, define
 from model import Model, require
 
+from astraea.decisions import Preempt, Reason, SwapIn, SwapOut
 from astraea.errors import ContractError
 from astraea.events import (
     BatchDone,
@@ -67,7 +68,7 @@ class Driver:
         self.model = Model(limits, guarded=self.guarded)
         self.now_us = 0
         self.turn_ids = 0
-        self.verbs = 0
+        self.verbs = self.promotions = self.preemptions = self.copies = 0
         self.log: list = []
         self.entries: list = []
         self.traced = traced
@@ -97,8 +98,13 @@ class Driver:
         self.log.append(decisions)
         if self.traced:
             self.entries.append(DecideEntry(len(self.entries) + 1, self.now_us))
-            for decision in decisions:
+        for decision in decisions:
+            if self.traced:
                 self.entries.append(DecisionEntry(len(self.entries) + 1, decision))
+            kind = type(decision)
+            self.preemptions += kind is Preempt
+            self.copies += kind in {SwapIn, SwapOut}
+            self.promotions += sum(d.because.reason is Reason.PROMOTED for d in getattr(decision, "dispatched", ()))
         self.model.decided(decisions)
         self.check(self.core.snapshot(), settled=True)
         self.check_live_2(decisions)

@@ -385,8 +385,7 @@ class Model:
                 if len(written) == shared:
                     prefix.filler = None
         turn.done = end
-        if tokens:
-            self._resize(holding, self.private(holding, max(end, turn.reserved)))
+        self._resize(holding, self.private(holding, max(end, turn.reserved)))
 
     def _end_running(self, turn, outcome):
         self._end_run(turn, trusted=outcome.outcome is not Outcome.FAILED)

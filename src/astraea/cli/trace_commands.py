@@ -13,7 +13,8 @@ from attrs import asdict
 
 from astraea.errors import UsageError
 from astraea.rivals import make_policy
-from astraea.trace.check import CheckReport, check_trace
+from astraea.trace.check import check_trace
+from astraea.trace.check_report import CheckReport
 from astraea.trace.explain import explain_turn
 from astraea.trace.perfetto import perfetto_events
 from astraea.trace.reader import read_trace

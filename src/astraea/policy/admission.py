@@ -114,7 +114,9 @@ class Admission:
         if not self._promoted_are_placed():
             return
         if self.open_turn is not None:
-            self._try_place(self.open_turn, Force.CHOSEN)
+            placed = self._try_place(self.open_turn, Force.CHOSEN) is None
+            if placed and not self._promoted_are_placed():
+                return
         cursor = self._policy.queue.cursor(self.now_us)
         blocked = 0
         while blocked < self._limits.blocked_scan_max and (turn := cursor.next()) is not None:
@@ -167,7 +169,7 @@ class Admission:
                 self.open_turn = None
             else:
                 reserved = self._safety.need_blocks(opened, reserve_tokens(opened, self._limits))
-        headroom = self._headroom(turn, force)
+        headroom = self._headroom(turn, free - need - reserved, force)
         if need + headroom + reserved > free:
             reason = self._make_room(turn, need + reserved - free, headroom, force)
             if reason is not None:
@@ -190,11 +192,12 @@ class Admission:
             return Reason.TENANT_KV
         return None
 
-    def _headroom(self, turn: Turn, force: Force) -> int:
+    def _headroom(self, turn: Turn, room: int, force: Force) -> int:
         """Blocks that a start leaves free for growth; waived for promoted jobs and when nothing runs (rule 7)."""
-        if not turn.starts or force is Force.ALL or not self.running:
+        memory = self._policy.memory
+        if not turn.starts or force is Force.ALL or room >= memory.headroom_blocks_max or not self.running:
             return 0
-        return self._policy.memory.headroom_blocks(self._ledger, self._active_contexts())
+        return memory.headroom_blocks(self._active_contexts())
 
     def _make_room(self, turn: Turn, short: int, headroom: int, force: Force) -> Reason | None:
         """Evict ``short`` blocks for the turn; ``None`` if they are free now, else why it must wait (rules 2, 3)."""

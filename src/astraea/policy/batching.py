@@ -74,14 +74,16 @@ class Batching:
 
     # Growth
 
-    def grow(self) -> None:
-        """Give every running turn the block of its next token (rule 4)."""
+    def grow(self) -> bool:
+        """Give every running turn the block of its next token (rule 4); return whether one was preempted for it."""
+        preempted = False
         need = self._growth_blocks(1)
         if need > self._ledger.device_free:
             because = Because(Reason.GROWTH, (("need_blocks", need), ("free_blocks", self._ledger.device_free)))
             self._evict(self._growth_blocks(self._limits.growth_ahead_steps), because)
             while (need := self._growth_blocks(1)) > self._ledger.device_free:
                 self._preempt_latest(need)
+                preempted = True
                 self._evict(self._growth_blocks(1), because)
         if need:
             for turn in self._admission.running.values():
@@ -89,6 +91,7 @@ class Batching:
                 blocks = self._blocks_after(turn, 1)
                 if blocks > holding.device_blocks:
                     self._ledger.resize(holding, blocks)
+        return preempted
 
     def _growth_blocks(self, steps: int) -> int:
         """Return the blocks that ``steps`` more steps of decoding take at the most."""

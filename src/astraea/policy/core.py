@@ -178,8 +178,7 @@ class Scheduler:
         batching, admission = self._batching, self._admission
         batching.settle()
         admission.now_us = now_us
-        batching.grow()
-        if place:
+        if batching.grow() or place:
             admission.place_turns(now_us)
         if admission.running:
             batching.plan()

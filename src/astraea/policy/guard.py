@@ -34,6 +34,8 @@ class BypassGuard:
         self._jobs: dict[int, Job] = {}
         """Live jobs by arrival, in order of arrival."""
         self._promoted_waiting: SortedDict[int, Job] = SortedDict()
+        self.head: Job | None = None
+        """The earliest-arrived promoted job that has a turn waiting."""
         self._start_tree(_FIRST_SLOTS)
 
     def _start_tree(self, slots: int) -> None:
@@ -42,12 +44,6 @@ class BypassGuard:
         self._in_slot: list[Job | None] = [None] * slots
         self._low = [_NEVER] * (2 * slots)
         self._add = [0] * (2 * slots)
-
-    @property
-    def head(self) -> Job | None:
-        """The earliest-arrived promoted job that has a turn waiting."""
-        waiting = self._promoted_waiting
-        return waiting.peekitem(0)[1] if waiting else None
 
     def enter(self, job: Job) -> None:
         """Know a new job; jobs enter in order of arrival."""
@@ -71,7 +67,7 @@ class BypassGuard:
         if job.bypasses >= self._bound:
             job.promoted = True
         if job.promoted:
-            self._promoted_waiting[job.arrival] = job
+            self._promoted_waits(job)
         else:
             leaf = self._size + job.guard_slot
             self._put(leaf, self._bound - job.bypasses - self._above(leaf))
@@ -79,7 +75,7 @@ class BypassGuard:
     def wait_ends(self, job: Job) -> None:
         """Note that none of the job's turns waits any more, and none was dispatched just now."""
         if job.promoted:
-            self._promoted_waiting.pop(job.arrival, None)
+            self._promoted_goes(job)
             return
         leaf = self._size + job.guard_slot
         job.bypasses = self._bound - self._low[leaf] - self._above(leaf)
@@ -106,11 +102,29 @@ class BypassGuard:
             low[node] = (left if left < right else right) + above
         if not still_waits:
             if job.promoted:
-                self._promoted_waiting.pop(job.arrival, None)
+                self._promoted_goes(job)
             else:
                 job.bypasses = self._bound - slack
+        if self.head is not None and self.head.arrival < job.arrival:
+            self._count_breach(job)
         while low[1] <= 0:
             self._promote()
+
+    def _count_breach(self, job: Job) -> None:
+        """Count that a promoted job was passed all the same, so that a broken bound shows (LIVE-1)."""
+        for arrival in self._promoted_waiting.irange(maximum=job.arrival, inclusive=(False, False)):
+            self._promoted_waiting[arrival].bypasses += 1
+
+    def _promoted_waits(self, job: Job) -> None:
+        self._promoted_waiting[job.arrival] = job
+        if self.head is None or job.arrival < self.head.arrival:
+            self.head = job
+
+    def _promoted_goes(self, job: Job) -> None:
+        waiting = self._promoted_waiting
+        del waiting[job.arrival]
+        if self.head is job:
+            self.head = waiting.peekitem(0)[1] if waiting else None
 
     def bypasses(self, job: Job) -> int:
         """Return how often the job has been bypassed over its whole life."""
@@ -130,7 +144,7 @@ class BypassGuard:
         assert job is not None
         job.promoted = True
         job.bypasses = self._bound
-        self._promoted_waiting[job.arrival] = job
+        self._promoted_waits(job)
         self._put(node, _NEVER)
 
     def _above(self, leaf: int) -> int:

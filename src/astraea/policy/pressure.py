@@ -35,6 +35,8 @@ class _SwapIfCheaper:
 class LeastRecentlyUsed(_SwapIfCheaper):
     """Keeps nothing on purpose: whatever was used last stays, whoever needs the room."""
 
+    headroom_blocks_max = 0
+
     def keep_until_us(self, context: Context, ledger: Ledger, now_us: int) -> int:
         """Return ``now_us``: not kept."""
         return now_us
@@ -43,7 +45,7 @@ class LeastRecentlyUsed(_SwapIfCheaper):
         """Say yes: a waiting turn's cache is as evictable as any."""
         return True
 
-    def headroom_blocks(self, ledger: Ledger, active_contexts: int) -> int:
+    def headroom_blocks(self, active_contexts: int) -> int:
         """Return 0."""
         return 0
 
@@ -54,6 +56,7 @@ class KeepByReuse(_SwapIfCheaper):
     def __init__(self, limits: Limits, predictor: Predictor) -> None:
         super().__init__(limits)
         self._predictor = predictor
+        self.headroom_blocks_max = limits.device_blocks * limits.tuning.growth_cap_permille // 1000
 
     def keep_until_us(self, context: Context, ledger: Ledger, now_us: int) -> int:
         """Return until when the expected rest of the tool wait stays below 3.5 refill times."""
@@ -87,9 +90,7 @@ class KeepByReuse(_SwapIfCheaper):
         held = turn.context.holding.device_tokens
         return lossless or (held > 0 and 2 * held > turn.prompt_tokens - turn.new_tokens)
 
-    def headroom_blocks(self, ledger: Ledger, active_contexts: int) -> int:
+    def headroom_blocks(self, active_contexts: int) -> int:
         """Return half of the growth per turn of the active contexts, at most 30 % of the pool."""
-        tuning = self._limits.tuning
         growth = self._limits.blocks_for(self._predictor.growth_tokens() * active_contexts)
-        cap = self._limits.device_blocks * tuning.growth_cap_permille // 1000
-        return min(growth * tuning.growth_permille // 1000, cap)
+        return min(growth * self._limits.tuning.growth_permille // 1000, self.headroom_blocks_max)

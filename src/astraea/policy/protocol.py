@@ -71,7 +71,10 @@ class Memory(Protocol):
     def swaps(self, tokens: int, start_tokens: int) -> bool:
         """Say whether an evicted cache should be copied to the host rather than dropped, where the host has room."""
 
-    def headroom_blocks(self, ledger: Ledger, active_contexts: int) -> int:
+    headroom_blocks_max: int
+    """The most that ``headroom_blocks`` returns."""
+
+    def headroom_blocks(self, active_contexts: int) -> int:
         """Return the blocks that a start must leave free for the growth of ``active_contexts`` contexts."""
 
 

@@ -18,7 +18,7 @@ from sortedcontainers import SortedList
 from astraea.policy.fixedpoint import LOG_ONE, log2
 from astraea.policy.state import Job, Turn
 
-__all__ = ["RatioClassQueue", "ScanQueue", "StaticQueue"]
+__all__ = ["RatioClassQueue", "RatioCursor", "ScanQueue", "StaticQueue"]
 
 _Head = tuple[int, int, int, bool, Iterator[tuple[int, int, int]], int]
 _TOP_OCTAVES = 64

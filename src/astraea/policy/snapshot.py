@@ -163,18 +163,18 @@ def _turns(core: Scheduler) -> tuple[TurnView, ...]:
 def _caches(core: Scheduler) -> tuple[CacheView, ...]:
     unwritten = core._batching.unwritten_tokens()
     views = []
-    seen: set[int] = set()
+    seen: set[Holding] = set()
     for session in core._registry.sessions.values():
         for context in session.contexts.values():
-            seen.add(id(context.holding))
+            seen.add(context.holding)
             more = unwritten.get(context.turn.serial, 0) if context.turn is not None else 0
             views.append(_cache(context.holding, context, more))
     orphans = [op.holding for op in core._copies.ops.values()]
     orphans += [holding for frozen in core._reports.frozen.values() for holding, _ in frozen]
     orphans += [turn.context.holding for turn in core._registry.turns.values()]
     for holding in orphans:
-        if id(holding) not in seen:
-            seen.add(id(holding))
+        if holding not in seen:
+            seen.add(holding)
             views.append(_cache(holding, None, 0))
     return tuple(views)
 

@@ -11,14 +11,7 @@ from attrs import Factory, define
 
 from astraea.decisions import Chunk, Reason
 from astraea.events import Hints
-from astraea.policy.tables import (
-    KvInput,
-    KvState,
-    TurnInput,
-    TurnState,
-    next_kv_state,
-    next_turn_state,
-)
+from astraea.policy.tables import KvInput, KvState, TurnInput, TurnState, next_kv_state, next_turn_state
 
 __all__ = ["Cache", "Context", "Holding", "Job", "Prefix", "Session", "SwapOp", "Turn", "TurnRecord"]
 

@@ -104,6 +104,10 @@ TURN_TABLE: dict[TurnState, dict[TurnInput, TurnState]] = {
         TurnInput.BATCH_DONE: TurnState.CANCELLED,
         TurnInput.BATCH_OVERDUE: TurnState.CANCELLED,
     },
+    TurnState.FINISHED: {},
+    TurnState.FAILED: {},
+    TurnState.CANCELLED: {},
+    TurnState.REFUSED: {},
 }
 
 
@@ -207,12 +211,13 @@ KV_TABLE: dict[KvState, dict[KvInput, KvState]] = {
         KvInput.SWAP_FAILED: KvState.GONE,
         KvInput.BATCH_DONE: KvState.GONE,
     },
+    KvState.GONE: {},
 }
 
 
 def next_turn_state(state: TurnState, happened: TurnInput) -> TurnState:
     """Return where a turn in ``state`` goes; raise :class:`InvariantError` where the table has no row."""
-    row = TURN_TABLE.get(state, {}).get(happened)
+    row = TURN_TABLE[state].get(happened)
     if row is None:
         raise InvariantError("INV-2", f"a turn that is {state} cannot take {happened}")
     return row
@@ -220,7 +225,7 @@ def next_turn_state(state: TurnState, happened: TurnInput) -> TurnState:
 
 def next_kv_state(state: KvState, happened: KvInput) -> KvState:
     """Return where a holding in ``state`` goes; raise :class:`InvariantError` where the table has no row."""
-    row = KV_TABLE.get(state, {}).get(happened)
+    row = KV_TABLE[state].get(happened)
     if row is None:
         raise InvariantError("INV-2", f"a holding that is {state} cannot take {happened}")
     return row

@@ -81,7 +81,7 @@ class Agent:
                 turn_id=f"{self.spec.job_id}/{self.stage}.{branch}", context_id=f"b{branch}",
                 context_tokens=spec.context_tokens,
                 reusable_tokens=spec.reusable_tokens if not branch or self.stage == 0 else 0,
-                max_output_tokens=min(self.max_output_tokens, limits.device_tokens - spec.context_tokens),
+                max_output_tokens=max(1, min(self.max_output_tokens, limits.device_tokens - spec.context_tokens)),
                 shared_prefix=self._prefix(), hints=Hints(oracle=oracle),
             )  # fmt: skip
             sent.append((event, LiveTurn(self, spec, branch, last)))

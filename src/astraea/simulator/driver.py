@@ -228,12 +228,12 @@ class Simulation:
         """Advance a turn; whether it has produced all its output."""
         begin, end = turn.position, turn.position + tokens
         turn.position = end
+        written = self._written.get(turn.context_key, 0)
         if begin + 1 < turn.target or not turn.sampled:
-            self.prefill_tokens += tokens
-            written = self._written.get(turn.context_key, 0)
-            if written > begin:
-                self.recomputed_tokens += min(written, end) - begin
-        if end > self._written.get(turn.context_key, 0):
+            filled = min(end, turn.target)
+            self.prefill_tokens += filled - begin
+            self.recomputed_tokens += max(0, min(written, filled) - begin)
+        if end > written:
             self._written[turn.context_key] = end
         if end >= turn.target:
             turn.sampled += end - turn.target + 1

@@ -160,7 +160,7 @@ class _Judge:
         if state.memory.quarantined:
             self._all_fit()
         if may_place:
-            self._work.judge(self._applied.running)
+            self._work.judge(self._applied.running, self._applied.unblocked)
             state.news = False
 
     def _all_fit(self) -> None:

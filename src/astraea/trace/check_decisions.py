@@ -18,7 +18,7 @@ from astraea.decisions import (
 )
 from astraea.policy.tables import TurnInput, TurnState
 from astraea.trace.check_bypass import Bypasses
-from astraea.trace.check_records import Batch, Turn, broken
+from astraea.trace.check_records import WANTING_ROOM, Batch, Turn, broken
 from astraea.trace.check_reports import Reports
 
 __all__ = ["Decisions"]
@@ -32,12 +32,15 @@ class Decisions:
         self._bypasses = bypasses
         self.running: dict[str, Turn] = {}
         """Turns in the batch, in order of dispatch."""
+        self.unblocked: list[Turn] = []
+        """Turns that this ``decide`` places although their last Hold says that room was wanting."""
         self.worst_preemptions = 0
         self._batch_ids = 0
 
     def begin(self) -> None:
         """Begin a ``decide``: leave out of the running turns those that events have ended."""
         self._bypasses.begin()
+        self.unblocked = []
         self.running = {name: turn for name, turn in self.running.items() if turn.state is TurnState.RUNNING}
 
     def decided(self, decision: Decision, line: int) -> None:
@@ -97,7 +100,7 @@ class Decisions:
         state = self._state
         turn = state.jobs.turn(turn_id, "dispatched")
         state.jobs.move(turn, TurnInput.DISPATCH, state.line)
-        turn.held = None
+        self._placed(turn)
         state.memory.dispatch(turn, start_tokens)
         self.running[turn_id] = turn
         self._bypasses.dispatched(turn)
@@ -134,11 +137,16 @@ class Decisions:
 
     # One turn
 
+    def _placed(self, turn: Turn) -> None:
+        if turn.held in WANTING_ROOM:
+            self.unblocked.append(turn)
+        turn.held = None
+
     def _swap_in(self, decision: SwapIn) -> None:
         state = self._state
         turn = state.jobs.turn(decision.turn_id, "brought back")
         state.jobs.move(turn, TurnInput.SWAP_IN, state.line)
-        turn.held = None
+        self._placed(turn)
         state.copies.begin_in(decision, turn)
         self._bypasses.returned(turn, state.line)
 

@@ -13,8 +13,10 @@ from astraea.decisions import Chunk, Reason
 from astraea.errors import InvariantError
 from astraea.policy.tables import TurnState
 
-__all__ = ["Batch", "Context", "Copy", "Holding", "Job", "Prefix", "Session", "Turn", "broken"]
+__all__ = ["WAITS", "WANTING_ROOM", "Batch", "Context", "Copy", "Holding", "Job", "Prefix", "Session", "Turn", "broken"]
 
+WANTING_ROOM = frozenset({Reason.NO_ROOM, Reason.HEADROOM, Reason.RESERVED, Reason.COPYING, Reason.BLOCKED_START})
+"""Reasons of a ``Hold`` for which a turn may hold back those behind it."""
 WAITS = frozenset({TurnState.WAITING, TurnState.PREEMPTED, TurnState.RETURNING})
 
 

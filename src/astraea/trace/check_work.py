@@ -10,6 +10,9 @@ Judged after each ``decide`` that found no batch under way:
   at the bypass bound, ``blocked_scan_max`` turns held back, an open turn that waits for copies, or, as far as the
   policy's rule says so, a turn that is held for want of room (every one behind it, or starts behind a start).
 
+Nothing is said of those behind a turn that had been held for want of room and is now the only one that runs: where
+nothing else runs it is placed last of all.
+
 What fits is counted after the batch took the blocks of all its steps, so that a turn is never said to fit when it did
 not. Not judged: the order among turns that fit, how much headroom there should be, and whether more should have been
 evicted.
@@ -21,12 +24,10 @@ from astraea.decisions import Reason
 from astraea.policy.protocol import Blocking
 from astraea.policy.tables import TurnState
 from astraea.trace.check_bypass import Bypasses
-from astraea.trace.check_records import Turn, broken
+from astraea.trace.check_records import WANTING_ROOM, Turn, broken
 from astraea.trace.check_reports import Reports
 
 __all__ = ["WorkConserving"]
-
-_ROOM = frozenset({Reason.NO_ROOM, Reason.HEADROOM, Reason.RESERVED, Reason.COPYING, Reason.BLOCKED_START})
 
 
 class WorkConserving:
@@ -37,7 +38,7 @@ class WorkConserving:
         self._bypasses = bypasses
         self._blocking = Blocking.EVERYTHING if blocking is None else blocking
 
-    def judge(self, running: dict[str, Turn]) -> None:
+    def judge(self, running: dict[str, Turn], unblocked: list[Turn]) -> None:
         """Judge the state after a ``decide``; the first offending turn is named."""
         state = self._state
         waiting = state.jobs.waiting
@@ -49,6 +50,8 @@ class WorkConserving:
             broken("INV-6", f"{len(waiting)} turns wait, {turn.turn_id!r} first, and nothing runs or is owed")
         if not state.news or len(running) >= state.limits.batch_turns_max:
             return
+        if unblocked and len(running) <= 1:
+            return  # nothing ran: what had been blocked was placed last (rule 6), and those behind it were passed over
         free = state.memory.free
         for turn in waiting.values():
             if turn.state is TurnState.RETURNING or turn.context.holding.copy is not None:
@@ -73,7 +76,7 @@ class WorkConserving:
         if held is Reason.HEADROOM:
             return bool(running) and _starts(turn)
         if held is Reason.RESERVED:
-            return any(other is not turn and other.held in _ROOM for other in self._state.jobs.waiting.values())
+            return any(other is not turn and other.held in WANTING_ROOM for other in self._state.jobs.waiting.values())
         return False
 
     def _over_tenant_cap(self, turn: Turn, running: dict[str, Turn]) -> bool:
@@ -88,7 +91,7 @@ class WorkConserving:
         waiting = [other for other in self._state.jobs.waiting.values() if other is not turn]
         if sum(other.held is not None for other in waiting) >= self._state.limits.blocked_scan_max:
             return True
-        blocked = [other for other in waiting if other.held in _ROOM]
+        blocked = [other for other in waiting if other.held in WANTING_ROOM]
         if self._state.copies.under_way and blocked:
             return True  # one of them is the open turn, and what is free is its own
         if self._blocking is Blocking.STARTS:

@@ -102,7 +102,7 @@ def test_a_turn_at_its_maximum_must_be_reported_as_ended():
     core.handle(evolve(ARRIVED, now_us=0, max_output_tokens=1))
     core.decide(0)
     before = core.snapshot()
-    with pytest.raises(ContractError, match="^over-maximum: "):
+    with pytest.raises(ContractError, match=r"^over-maximum: "):
         core.handle(BatchDone(10, 1, 1))
     assert core.snapshot() == before
     core.handle(BatchDone(10, 1, 1, (TurnOutcome("new", Outcome.LENGTH),)))
@@ -110,7 +110,7 @@ def test_a_turn_at_its_maximum_must_be_reported_as_ended():
 
 def test_decide_refuses_a_clock_that_runs_backwards():
     core = at_work()
-    with pytest.raises(ContractError, match="^clock-backwards: "):
+    with pytest.raises(ContractError, match=r"^clock-backwards: "):
         core.decide(9)
 
 
@@ -125,7 +125,7 @@ def test_a_second_overdue_of_one_copy_is_one_too_many():
     (op_id,) = core.snapshot().copies_owed
     core.handle(SwapOverdue(30, op_id))
     before = core.snapshot()
-    with pytest.raises(ContractError, match="^unknown-swap: "):
+    with pytest.raises(ContractError, match=r"^unknown-swap: "):
         core.handle(SwapOverdue(30, op_id))
     assert core.snapshot() == before
 

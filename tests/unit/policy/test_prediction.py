@@ -6,7 +6,7 @@ from attrs import evolve
 
 from astraea import EngineCosts, Limits, Tuning
 from astraea.policy import prediction
-from astraea.policy.fixedpoint import exp2, log2
+from astraea.policy.fixedpoint import exp2, half_octave, log2
 from astraea.policy.prediction import NestedMean, Predictor, WaitHistory
 from astraea.policy.state import TurnRecord
 
@@ -62,10 +62,15 @@ def test_a_wait_of_no_time_at_all_is_a_wait():
     assert history.rests_us() == [(0, 0)]
 
 
-def test_every_wait_falls_between_its_buckets_start_and_the_next():
-    for wait_us in [*range(200), 10**6, 10**6 + 1, 2**40]:
-        bucket = prediction.half_octave(wait_us + 1)
-        assert prediction._bucket_start(bucket) <= wait_us < prediction._bucket_start(bucket + 1)
+def test_a_bucket_starts_at_its_least_wait():
+    for wait_us in [*range(1, 200), 10**6, 10**6 + 1, 2**40]:
+        history = WaitHistory()
+        history.add(wait_us)
+        bucket = half_octave(wait_us + 1)
+        start_us = history.rests_us()[-1][0]
+        assert start_us <= wait_us
+        assert half_octave(start_us + 1) == bucket
+        assert not start_us or half_octave(start_us) < bucket
 
 
 def test_before_any_wait_the_prior_speaks_and_a_new_tool_is_like_all():
@@ -116,8 +121,6 @@ def test_remaining_service_of_an_ended_job_by_hand():
     later = 20 * 1_000 + last_own
     memory = (100 * 110_000 + 130 * (20_000 + 55_000)) // 1_000
     first = (first_own + later + memory) // 1_000
-    assert list(predictor._left_us(records)) == [last, first]
-
     predictor.learn_job(records)
     everything = (log2(max(last, 100)) + log2(max(first, 100))) // 2
     assert predictor.remaining_us(40, 1, 10_000, "") == exp2(everything)

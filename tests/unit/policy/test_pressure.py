@@ -8,7 +8,7 @@ import pytest
 
 from astraea import EngineCosts, Limits, Tuning
 from astraea.policy.ledger import Ledger
-from astraea.policy.prediction import Predictor
+from astraea.policy.prediction import Predictor, WaitHistory
 from astraea.policy.pressure import KeepByReuse, LeastRecentlyUsed
 from astraea.policy.state import Context, Holding, Session
 
@@ -56,9 +56,11 @@ def test_a_long_tool_is_not_kept_at_all():
 
 
 def test_a_mostly_short_tool_is_kept_until_it_must_be_a_long_one():
-    memory, ledger = keeper(limits_of(), waits=[100] * 99 + [90_000])
+    waits, history = [100] * 99 + [90_000], WaitHistory()
+    memory, ledger = keeper(limits_of(), waits)
     kept_us = memory.keep_until_us(cache_of(200), ledger, 0)
-    history = memory._predictor.waits("grep")
+    for wait_us in waits:
+        history.add(wait_us)
     assert [elapsed for elapsed, rest in history.rests_us() if rest >= 3_500] == [kept_us]
     assert 100 < kept_us <= 90_000
 

@@ -28,9 +28,8 @@ def walk(queue, *, now_us=NOW_US, skip_after=None):
     return seen
 
 
-turns = st.lists(
-    st.tuples(st.integers(1, 1 << 40), st.integers(0, NOW_US), st.booleans()), max_size=40
-).map(lambda rows: [turn_of(n, size, wait, starts=starts) for n, (size, wait, starts) in enumerate(rows, start=1)])  # fmt: skip
+rows = st.lists(st.tuples(st.integers(1, 1 << 40), st.integers(0, NOW_US), st.booleans()), max_size=40)
+turns = rows.map(lambda drawn: [turn_of(n, size, wait, starts=s) for n, (size, wait, s) in enumerate(drawn, start=1)])
 
 
 @given(turns, st.integers(1, 4))
