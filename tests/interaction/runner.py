@@ -2,8 +2,8 @@
 
 A script is blocks of commands, a line ``----`` and the expected narration, set apart by blank lines. A line that begins
 with ``#`` is a comment. Times are microseconds; a command without ``at=`` happens at the time of the one before. What a
-command does is the one sentence of its method in :class:`Conversation`. Every event that the scheduler refuses is also
-held to INV-8: the snapshot must not change.
+command does is the one sentence of its method in :class:`Conversation`. After every command the claims that a snapshot
+shows are checked; and an event that the scheduler refuses must not have changed it (INV-8).
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from astraea.events import (
     TurnCancelled,
     TurnOutcome,
 )
+from astraea.policy.invariants import check_snapshot
 from astraea.policy.snapshot import CacheView, JobView, Snapshot, TurnView
 from astraea.rivals import make_policy
 
@@ -119,9 +120,11 @@ class Conversation:
         self._now_us = int(named.pop("at", self._now_us))
         command: Callable[..., list[str]] = getattr(self, "do_" + name.replace("-", "_"))
         try:
-            return command(*words, **named)
+            told = command(*words, **named)
         except ContractError as error:
-            return [f"refused: {error}"]
+            told = [f"refused: {error}"]
+        check_snapshot(self.core.snapshot(), self.core.limits, guarded=self.core.policy.guarded)
+        return told
 
     # Commands
 

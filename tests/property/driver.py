@@ -6,10 +6,9 @@ plain seeded generator. After each verb it compares the scheduler with the model
 
 from __future__ import annotations
 
-from attrs import Factory, define
+from attrs import define
 from model import Model, require
 
-from astraea.decisions import Preempt, Reason, SwapIn, SwapOut
 from astraea.errors import ContractError
 from astraea.events import (
     BatchDone,
@@ -58,20 +57,32 @@ class Arrival:
     hint: int = 0
 
 
+def common_prefix(history, prompt):
+    """Return how many leading numbers two lists have in common."""
+    length = 0
+    for held, wanted in zip(history, prompt, strict=False):
+        if held != wanted:
+            break
+        length += 1
+    return length
+
+
 class Driver:
     """Drives one scheduler, and believes nothing that it says."""
 
-    def __init__(self, limits: Limits, policy: str, *, traced: bool = True) -> None:
+    verbs_of_all = 0
+    """Events and decides of every driver so far: how much the suite has done."""
+
+    def __init__(self, limits: Limits, policy: str) -> None:
         self.limits = limits
         self.core = Scheduler(limits, make_policy(policy, limits))
         self.guarded = self.core.policy.guarded
         self.model = Model(limits, guarded=self.guarded)
         self.now_us = 0
         self.turn_ids = 0
-        self.verbs = self.promotions = self.preemptions = self.copies = 0
+        self.verbs = 0
         self.log: list = []
         self.entries: list = []
-        self.traced = traced
         self.draining = False
         header = TraceHeader(1, policy, limits, self.guarded, self.core.policy.blocking)
         self.entries.append(header)
@@ -80,10 +91,10 @@ class Driver:
 
     def send(self, event, numbers=None):
         self.verbs += 1
+        Driver.verbs_of_all += 1
         self.log.append(event)
         self.core.handle(event)
-        if self.traced:
-            self.entries.append(EventEntry(len(self.entries) + 1, event))
+        self.entries.append(EventEntry(len(self.entries) + 1, event))
         view = self.core.snapshot()
         admitted = type(event) is not TurnArrived or any(t.turn_id == event.turn_id for t in view.turns)
         self.model.happened(event, admitted=admitted, numbers=numbers)
@@ -92,19 +103,14 @@ class Driver:
 
     def decide(self, pause: int = 0):
         self.verbs += 1
+        Driver.verbs_of_all += 1
         self.now_us += pause
         self.log.append(self.now_us)
         decisions = self.core.decide(self.now_us)
         self.log.append(decisions)
-        if self.traced:
-            self.entries.append(DecideEntry(len(self.entries) + 1, self.now_us))
+        self.entries.append(DecideEntry(len(self.entries) + 1, self.now_us))
         for decision in decisions:
-            if self.traced:
-                self.entries.append(DecisionEntry(len(self.entries) + 1, decision))
-            kind = type(decision)
-            self.preemptions += kind is Preempt
-            self.copies += kind in {SwapIn, SwapOut}
-            self.promotions += sum(d.because.reason is Reason.PROMOTED for d in getattr(decision, "dispatched", ()))
+            self.entries.append(DecisionEntry(len(self.entries) + 1, decision))
         self.model.decided(decisions)
         self.check(self.core.snapshot(), settled=True)
         self.check_live_2(decisions)
@@ -150,7 +156,7 @@ class Driver:
             begins = [f"{tenant}/{name}/{i}" for i in range(PREFIX_TOKENS[name])]
             shared = SharedPrefix(name, len(begins))
             numbers = numbers if numbers[: len(begins)] == begins else begins
-        reusable = next((i for i, (a, b) in enumerate(zip(history, numbers)) if a != b), min(len(history), len(numbers)))
+        reusable = common_prefix(history, numbers)
         numbers += [f"n{self.turn_ids}.{i}" for i in range(max(a.new, 0 if numbers else 1))]
         self.turn_ids += 1
         event = TurnArrived(
@@ -196,7 +202,9 @@ class Driver:
             self.send(SessionClosed(self.now_us, *sessions[choice % len(sessions)]))
 
     def tool_returns(self, choice: int):
-        waits = [c.name for contexts in self.model.sessions.values() for c in contexts.values() if c.waits and not c.returned]
+        waits = [
+            c.name for contexts in self.model.sessions.values() for c in contexts.values() if c.waits and not c.returned
+        ]
         if waits:
             self.send(ToolReturned(self.now_us, *waits[choice % len(waits)]))
 
@@ -275,10 +283,14 @@ class Driver:
         view = self.core.snapshot()
         cached = sum(prefix.device_blocks for prefix in view.prefixes if not prefix.holders)
         free = view.device_free + cached
-        require(free == view.device_blocks, "INV-1", f"{free} of {view.device_blocks} blocks are free or a cached prefix")
+        require(
+            free == view.device_blocks, "INV-1", f"{free} of {view.device_blocks} blocks are free or a cached prefix"
+        )
         require(view.host_free == view.host_blocks, "INV-1", f"{view.host_free} of {view.host_blocks} host blocks free")
         require(not view.jobs, "LIVE-4", f"jobs {view.jobs} never end")
         require(not view.caches, "INV-1", f"{view.caches} are left behind")
-        require(all(p.device_blocks for p in view.prefixes), "INV-1", f"empty prefixes are left behind: {view.prefixes}")
+        require(
+            all(p.device_blocks for p in view.prefixes), "INV-1", f"empty prefixes are left behind: {view.prefixes}"
+        )
         for turn_id, how in model.ends.items():
             require(len(how) == 1, "INV-4", f"turn {turn_id} ended as {how}")

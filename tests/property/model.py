@@ -162,8 +162,8 @@ class Model:
 
     @property
     def device_free(self):
-        return self.limits.device_blocks - sum(h.blocks for h in self.holdings) - sum(
-            p.held_blocks for p in self.prefixes
+        return (
+            self.limits.device_blocks - sum(h.blocks for h in self.holdings) - sum(p.held_blocks for p in self.prefixes)
         )
 
     @property
@@ -544,7 +544,9 @@ class Model:
 
     @property
     def quarantined(self):
-        return sum(h.blocks for h in self.holdings if h.frozen) + sum(p.held_blocks for p in self.prefixes if p.replaced)
+        return sum(h.blocks for h in self.holdings if h.frozen) + sum(
+            p.held_blocks for p in self.prefixes if p.replaced
+        )
 
     def _squeeze(self):
         """End every admitted turn that no longer fits beside what is quarantined."""
@@ -599,7 +601,9 @@ class Model:
         context = self.sessions[decision.tenant, decision.session_id][decision.context_id]
         holding = context.holding
         require(holding.copy is None, "INV-3", f"{decision} while a copy of it is owed")
-        require(context.turn is None or context.turn.turn_id not in self.running, "INV-3", f"{decision} of a running turn")
+        require(
+            context.turn is None or context.turn.turn_id not in self.running, "INV-3", f"{decision} of a running turn"
+        )
         require(decision.to_tokens <= len(self.on_device(holding)), "INV-3", f"{decision} of {holding}")
         require(decision.from_tokens <= len(holding.host), "INV-3", f"{decision} leaves a gap: {holding}")
         holding.copy = decision.op_id
@@ -630,7 +634,9 @@ class Model:
         require(turn.state == "running", "INV-2", f"{decision} of a turn that is {turn.state}")
         turn.preemptions += 1
         most = self.limits.preemptions_max
-        require(turn.preemptions <= most, "LIVE-3", f"turn {turn.turn_id} is preempted {turn.preemptions} times of {most}")
+        require(
+            turn.preemptions <= most, "LIVE-3", f"turn {turn.turn_id} is preempted {turn.preemptions} times of {most}"
+        )
         self._end_run(turn, trusted=True)
         turn.state = "waiting"
 
@@ -642,6 +648,7 @@ class Model:
         for dispatch in batch.dispatched:
             self._dispatched(dispatch)
         self.batch, self.members = batch, dict(self.running)
+        self._earliest_advances(batch)
         require(batch.max_steps >= 1 and batch.chunks, "INV-6", f"{batch} runs nothing")
         require(len({c.turn_id for c in batch.chunks}) == len(batch.chunks), "INV-4", f"{batch.chunks}")
         budget = sum(chunk.tokens for chunk in batch.chunks)
@@ -649,13 +656,24 @@ class Model:
         require(len(self.running) <= self.limits.batch_turns_max, "LIMITS", f"{len(self.running)} turns run")
         for turn in self.running.values():
             holding = turn.context.holding
-            self._resize(holding, max(holding.blocks, self.private(holding, min(max(turn.done + 1, turn.goal), turn.most))))
+            self._resize(
+                holding, max(holding.blocks, self.private(holding, min(max(turn.done + 1, turn.goal), turn.most)))
+            )
         for chunk in batch.chunks:
             turn = self.running[chunk.turn_id]
             holding, end = turn.context.holding, turn.done + chunk.tokens * batch.max_steps
             require(end <= turn.goal or chunk.tokens == 1, "INV-4", f"{chunk} computes tokens nobody knows")
             require(end < turn.most, "INV-4", f"{chunk} goes beyond the maximum")
             self._resize(holding, max(holding.blocks, self.private(holding, end)))
+
+    def _earliest_advances(self, batch):
+        """LIVE-3: the earliest-arrived running turn has a chunk, or waits only for turns that hold their maximum."""
+        serials = list(self.ends)
+        first = min(self.running.values(), key=lambda turn: (turn.job.arrival, serials.index(turn.turn_id)))
+        ahead = [self.running[chunk.turn_id] for chunk in batch.chunks]
+        if first not in ahead and any(turn.reserved < turn.most for turn in ahead):
+            numbers = f"of {first.goal} tokens {first.done} are computed; {len(ahead)} others take the whole step"
+            raise InvariantError("LIVE-3", f"turn {first.turn_id}, the earliest that runs, stands still: {numbers}")
 
     def _dispatched(self, dispatch: Dispatch):
         turn = self.turns[dispatch.turn_id]
@@ -725,16 +743,18 @@ class Model:
 
     def agree(self, view: Snapshot, *, settled: bool) -> None:
         """Compare with a snapshot; block counts only right after ``decide`` (``settled``)."""
-        require({t.turn_id for t in view.turns} == set(self.turns), "INV-4", f"{sorted(self.turns)} are live: {view.turns}")
-        for turn_view in view.turns:
-            turn = self.turns[turn_view.turn_id]
-            told = turn_view.sampled_tokens
-            require(told == turn.sampled, "INV-4", f"turn {turn.turn_id} sampled {turn.sampled} tokens, not {told}")
-        live = {(job.tenant, job.job_id): job.bypasses for job in view.jobs}
-        counted = {key: job.bypasses for key, job in self.jobs.items()}
-        require(live == counted, "LIVE-1", f"bypasses {live}, counted {counted}")
-        require(view.worst_bypass == self.worst_bypass, "LIVE-1", f"{view.worst_bypass}, counted {self.worst_bypass}")
+        told = {turn.turn_id: turn.sampled_tokens for turn in view.turns}
+        self._same(
+            "INV-4", "sampled tokens of the live turns", told, {t.turn_id: t.sampled for t in self.turns.values()}
+        )
+        told = {(job.tenant, job.job_id): job.bypasses for job in view.jobs}
+        self._same("LIVE-1", "bypasses of the live jobs", told, {key: job.bypasses for key, job in self.jobs.items()})
+        self._same("LIVE-1", "worst bypass", view.worst_bypass, self.worst_bypass)
         if settled:
-            free, host = self.device_free, self.host_free
-            require(free == view.device_free, "INV-1", f"{view.device_free} device blocks free, counted {free}")
-            require(host == view.host_free, "INV-1", f"{view.host_free} host blocks free, counted {host}")
+            self._same("INV-1", "free device blocks", view.device_free, self.device_free)
+            self._same("INV-1", "free host blocks", view.host_free, self.host_free)
+
+    @staticmethod
+    def _same(claim, what, told, counted):
+        if told != counted:
+            raise InvariantError(claim, f"{what}: {told}, counted {counted}")

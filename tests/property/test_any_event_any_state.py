@@ -170,7 +170,7 @@ RULES = {
 
 def test_inv_8_an_illegal_event_is_refused_and_leaves_no_trace_in_any_state():
     provoked = dict.fromkeys(RULES, 0)
-    for seed in range(30):
+    for seed in range(20):
         plain, bothered = Walk(seed), Walk(seed, driver=ProvokedDriver)
         plain.go(50)
         bothered.go(50)

@@ -93,17 +93,17 @@ class Log:
 def rewritten(jobs, log, time_us, salt):
     """Change every output and tool wait that nobody can have seen by ``time_us``."""
     ended, begun = log.seen(time_us)
-    changed = []
-    for job in jobs:
-        turns = list(job.turns)
-        for i, turn in enumerate(turns):
-            turn_id, following = f"{job.job_id}/{i}.0", f"{job.job_id}/{i + 1}.0"
-            if job.job_id != "longest" and turn_id not in begun:
-                turns[i] = turn = evolve(turn, output_tokens=turn.output_tokens * salt % 61 + 1)
-            if turn.tool and following not in begun and turn_id not in ended:
-                turns[i] = evolve(turn, tool_wait_us=turn.tool_wait_us * salt % 4_000_000 + 1)
-        changed.append(evolve(job, turns=tuple(turns)))
-    return changed
+
+    def turn_of(job, i, turn):
+        turn_id, following = f"{job.job_id}/{i}.0", f"{job.job_id}/{i + 1}.0"
+        output, wait_us = turn.output_tokens, turn.tool_wait_us
+        if job.job_id != "longest" and turn_id not in ended:
+            output = output + salt % 30 if turn_id in begun else output * salt % 61 + 1
+        if turn.tool and following not in begun and turn_id not in ended:
+            wait_us = wait_us * salt % 4_000_000 + 1
+        return evolve(turn, output_tokens=output, tool_wait_us=wait_us)
+
+    return [evolve(job, turns=tuple(turn_of(job, i, turn) for i, turn in enumerate(job.turns))) for job in jobs]
 
 
 def clairvoyance(jobs, policy, share, salt, host_ratio=0.0):
@@ -121,7 +121,7 @@ BLIND = [name for name in POLICIES if name not in SEEING]
 
 @pytest.mark.parametrize("policy", BLIND)
 @given(jobs=workloads(), share=st.integers(5, 95), salt=st.integers(2, 10**6), host=st.sampled_from([0.0, 2.0]))
-@settings(max_examples=15)
+@settings(max_examples=40)
 def test_inv_9_a_future_that_nobody_has_seen_changes_no_decision_of_the_past(policy, jobs, share, salt, host):
     past, other = clairvoyance(jobs, policy, share, salt, host)
     assert past == other, f"INV-9: {policy} decided otherwise before the change"
@@ -134,4 +134,4 @@ def test_inv_9_is_seen_broken_by_a_policy_that_is_told_the_future(policy):
 
     jobs = [JobSpec("longest", (TurnSpec(16, 16, LONGEST, None, 0),), arrival_us=0)]
     jobs += [JobSpec(f"j{n}", turns(10 + 5 * n), arrival_us=0) for n in range(10)]
-    assert any(past != other for past, other in (clairvoyance(jobs, policy, share, 7) for share in range(20, 90, 10)))
+    assert any(past != other for past, other in (clairvoyance(jobs, policy, share, 7) for share in range(5, 90, 5)))

@@ -6,9 +6,8 @@ end of each example nothing more arrives, everything owed is reported, and the q
 
 from __future__ import annotations
 
-import pytest
 from driver import Arrival, Driver
-from hypothesis import note, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -18,7 +17,6 @@ POLICIES = ("astraea", "fcfs", "astraea-paper", "hrrn-turn", "job-fcfs", "job-fc
 CHOICE = st.integers(0, 7)
 FATES = st.lists(st.integers(0, 8), max_size=4)
 STEPS = st.sampled_from([1, 1, 2, 5, 1 << 20])
-TOTALS = {"examples": 0, "verbs": 0, "steps": 0, "promotions": 0, "preemptions": 0, "copies": 0, "worst_bypass": 0}
 
 
 @st.composite
@@ -40,7 +38,9 @@ def limits(draw):
         tenant_turns_max=draw(st.sampled_from([1000, 3])),
         tenant_kv_blocks_max=draw(st.sampled_from([None, None, blocks // 2])),
         costs=EngineCosts(swap_ns_per_token=draw(st.sampled_from([5_243, 100, 1_000_000]))),
-        tuning=Tuning(keep_tenths=draw(st.sampled_from([35, 0, 1000])), prior_tool_wait_us=draw(st.sampled_from([1, 10**6]))),
+        tuning=Tuning(
+            keep_tenths=draw(st.sampled_from([35, 0, 1000])), prior_tool_wait_us=draw(st.sampled_from([1, 10**6]))
+        ),
     )
 
 
@@ -62,11 +62,10 @@ def arrivals(draw):
 
 class SchedulerMachine(RuleBasedStateMachine):
     driver: Driver | None = None
-    traced = True
 
     @initialize(limits=limits(), policy=st.sampled_from(POLICIES))
     def begin(self, limits, policy):
-        self.driver = Driver(limits, policy, traced=self.traced)
+        self.driver = Driver(limits, policy)
 
     # Clients
 
@@ -154,14 +153,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         if driver is None:
             return
         driver.finish()
-        note(f"{driver.verbs} verbs")
-        TOTALS["examples"] += 1
-        TOTALS["verbs"] += driver.verbs
-        TOTALS["steps"] += driver.model.steps
-        for name in ("promotions", "preemptions", "copies"):
-            TOTALS[name] += getattr(driver, name)
-        TOTALS["worst_bypass"] = max(TOTALS["worst_bypass"], driver.model.worst_bypass)
+        driver.check_trace()
 
 
-SchedulerMachine.TestCase.settings = settings(stateful_step_count=60)
+EXAMPLES = settings.default.max_examples
+SchedulerMachine.TestCase.settings = settings(max_examples=5 * EXAMPLES // 2, stateful_step_count=60)
 TestMachine = SchedulerMachine.TestCase

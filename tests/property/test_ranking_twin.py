@@ -11,12 +11,14 @@ from astraea.policy.ranking import RatioClassQueue
 from astraea.policy.state import Context, Job, Session, Turn
 
 TIMES = st.integers(0, 10**9)
-SIZES = st.one_of(st.integers(1, 50), st.integers(1, 10**7), st.sampled_from([2**i for i in range(70)]), st.just(10**30))
+SIZES = st.one_of(
+    st.integers(1, 50), st.integers(1, 10**7), st.sampled_from([2**i for i in range(70)]), st.just(10**30)
+)
 TURNS = st.lists(st.tuples(TIMES, TIMES, SIZES, st.booleans(), st.booleans()), max_size=25)
 
 
 def waiting_turns(rows):
-    """One job a row, and a second turn of it where the row says so; jobs wait since ``ready`` and had ``wait`` before."""
+    """One job a row, with a second turn where the row says so; it waits since ``ready`` and had waited before."""
     turns, serial = [], 0
     for arrival, (ready, wait, size, starts, twice) in enumerate(rows, start=1):
         session = Session("ann", f"s{arrival}")
@@ -49,7 +51,13 @@ def walk_of(cursor, skip_after=None):
     return found
 
 
-@given(rows=TURNS, exponent=st.integers(1, 4), later=TIMES, bonus=st.integers(1, 10**5), removed=st.sets(st.integers(0, 40)))
+@given(
+    rows=TURNS,
+    exponent=st.integers(1, 4),
+    later=TIMES,
+    bonus=st.integers(1, 10**5),
+    removed=st.sets(st.integers(0, 40)),
+)
 def test_the_cursor_walks_in_the_order_of_a_full_sort(rows, exponent, later, bonus, removed):
     queue = RatioClassQueue(exponent, bonus)
     turns = waiting_turns(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
+from math import isqrt
 
 import pytest
 from hypothesis import given
@@ -23,16 +23,7 @@ WAITS = st.lists(st.one_of(st.integers(0, 20), st.integers(0, 10**9)), min_size=
 
 def slow_rests(waits):
     """At 0 and at the least wait of every half-octave that has waits: the mean rest of those that last so long."""
-    starts = {0}
-    for wait in waits:
-        bucket = half_octave(wait + 1)
-        start = wait
-        while start and half_octave(start) == bucket:
-            step = start // 1000 + 1
-            start = start - step if half_octave(max(1, start - step + 1)) == bucket else start - 1
-        while half_octave(start + 1) < bucket:
-            start += 1
-        starts.add(start)
+    starts = {0} | {isqrt(2 ** half_octave(wait + 1) - 1) for wait in waits}
     rests = []
     for start in sorted(starts):
         lasting = [wait for wait in waits if wait >= start]
@@ -69,7 +60,7 @@ def test_a_cache_is_kept_while_the_expected_rest_is_below_its_refill_times(waits
     for wait in waits:
         predictor.learn_wait("shell", wait)
     refill_us = limits.costs.prefill_ns(0, tokens) * limits.device_tokens // tokens // 1000
-    bound = Fraction(tenths * refill_us // 10)
+    bound = tenths * refill_us // 10
     until = next((start for start, rest in slow_rests(waits) if rest >= bound), max(waits) + 1)
     kept_until = KeepByReuse(limits, predictor).keep_until_us(cached_context(tokens), Ledger(limits), now)
     assert kept_until == now + until

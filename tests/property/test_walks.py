@@ -16,7 +16,9 @@ SEEDS_A_POLICY = 40
 def test_every_claim_holds_on_long_walks(policy, record_property):
     verbs = 0
     for seed in range(SEEDS_A_POLICY):
-        verbs += walk(seed * 31 + 7, moves=160, policy=policy).verbs
+        driver = walk(seed * 31 + 7, moves=160, policy=policy)
+        driver.check_trace()
+        verbs += driver.verbs
     record_property("verbs", verbs)
     print(f"{policy}: {verbs} events and decides on {SEEDS_A_POLICY} walks")
 

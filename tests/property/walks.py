@@ -51,7 +51,7 @@ class Walk:
         driver, rng = self.driver, self.rng
         moves = [
             (10, self.arrive),
-            (10, lambda: driver.decide()),
+            (10, driver.decide),
             (14, self.work),
             (6, lambda: driver.pause(rng.randrange(8))),
             (6, lambda: driver.swap_done(rng.randrange(9), failed=False)),

@@ -19,7 +19,7 @@ from astraea.simulator.step_time import PS_PER_US, alone_us, step_cost
 
 ENGINE = EngineProfile(
     name="toy", summary="a toy", source="made up", step_ns=1_000_000, prefill_ns_per_token=10_000,
-    read_ps_per_context_token=100_000, attention_ps_per_token_pair=1_000, pool_tokens=400, step_tokens_max=64,
+    read_ps_per_context_token=100_000, attention_ps_per_token_pair=1_000, pool_tokens=400, context_tokens_max=400, step_tokens_max=64,
     batch_turns_max=8, block_tokens=4, kv_bytes_per_token=1_000, host_bytes_per_s=2_000_000_000,
 )  # fmt: skip
 

@@ -127,7 +127,7 @@ def test_a_trace_is_filtered_capped_and_drawn_by_seed(tmp_path, seen):
     assert {turn.tool_wait_us for job in request.jobs for turn in job.turns} == {1_500_000, 0}
     assert report.workload == "w.jsonl"
     assert report.notes == (
-        "2 of 6 jobs left out: 1 larger than the 430,000 KV tokens of llama-8b-h100 and 1 of fewer than 2 turns",
+        "2 of 6 jobs left out: 1 longer than the 131,072 tokens that llama-8b-h100 serves and 1 of fewer than 2 turns",
     )
 
 
@@ -148,7 +148,7 @@ def test_recorded_arrivals_are_kept(tmp_path, seen):
 
 def test_no_job_left_is_a_mistake(tmp_path):
     path = write_trace(tmp_path / "w.jsonl", [trace_job(0, tokens=500_000)])
-    with pytest.raises(UsageError, match=r"w\.jsonl: none of the 1 jobs is left \(1 larger than the 430,000"):
+    with pytest.raises(UsageError, match=r"w\.jsonl: none of the 1 jobs is left \(1 longer than the 131,072"):
         run_experiment(Scenario(trace=path), policies=["fcfs"])
 
 

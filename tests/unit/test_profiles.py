@@ -17,6 +17,7 @@ prefill_ns_per_token = 10
 read_ps_per_context_token = 0
 attention_ps_per_token_pair = 0
 pool_tokens = 64
+context_tokens_max = 64
 step_tokens_max = 32
 batch_turns_max = 4
 block_tokens = 16

@@ -291,7 +291,7 @@ def test_inv_1_a_quarantined_batch_keeps_the_blocks_of_all_its_steps():
 
 def test_inv_2_a_running_turn_is_dispatched_again():
     again = (1, run(2, 3, ("a", 1), a=8))
-    caught("INV-2", "a turn that is running cannot take dispatch", ARRIVES, PREFILL, done(1, 1, 1), again)
+    caught("INV-2", "is running and cannot take dispatch", ARRIVES, PREFILL, done(1, 1, 1), again)
 
 
 def test_inv_2_a_turn_that_never_came():
@@ -553,7 +553,7 @@ def test_limits_are_limits():
     caught("LIMITS", "step_tokens_max is 15", *crowd, limits=evolve(WIDE, step_tokens_max=15))
     caught("LIMITS", "max_steps 9", *ALONE[:3], (1, run(2, 9, ("a", 1))))
     caught("LIMITS", "turns_max is 2", *three, (0,), limits=evolve(LIMITS, turns_max=2), line=4)
-    caught("LIMITS", "after Drain", Drain(0), ARRIVES, PREFILL, line=3)
+    caught("LIMITS", "starts a job after Drain", Drain(0), ARRIVES, PREFILL, line=3)
 
 
 def test_the_digest_of_the_end_is_compared():
@@ -587,3 +587,24 @@ def test_a_trace_begins_with_one_header():
         check_trace(trace(*ALONE)[1:])
     with pytest.raises(TraceError, match="second header"):
         check_trace([*trace(*ALONE, end=False), *trace(*ALONE)])
+
+
+def test_a_history_is_edited_and_its_session_closed_before_anyone_decides():
+    stale, ended = drop("s-a", 4, 2, reason=Reason.STALE), drop("s-a", 0, 1, reason=Reason.ENDED)
+    again = arrive("a", 5, 12, 4, reusable=4)
+    assert check_trace(trace(*ALONE, again, SessionClosed(5, "t", "s-a"), (5, stale, ended))).ok
+    caught("INV-1", "still holds 1 device", *ALONE, again, SessionClosed(5, "t", "s-a"), (5, stale), line=12)
+
+
+def test_a_job_is_over_with_an_answer_and_ends_with_what_is_left_of_it():
+    """A turn that follows starts a new job, which is bypassed anew; a cancelled turn is no answer."""
+    first = (arrive("x", 0, 4, session="x", job="x"), ARRIVES)
+    begin = (*first, (0, hold("x", Reason.HEADROOM), run(1, 1, ("a", 8), a=0)), done(1, 1, 1, a="final"))
+    more = (arrive("y", 2, 20, session="x", job="y"), arrive("b", 2))
+    waits = hold("y", Reason.NO_ROOM)
+    answered = (*begin, (1, run(2, 1, ("x", 4), x=0)), done(2, 2, 1, x="final"), *more)
+    report = check_trace(trace(*answered, (2, waits, run(3, 1, ("b", 8), b=0))))
+    assert report.ok, report.breach
+    assert report.jobs == 4
+    cancelled = (*begin, TurnCancelled(1, "x"), (1,), *more, (2, waits, run(2, 1, ("b", 8), b=0)))
+    caught("LIVE-1", "past job 'x', which has 2 bypasses; bypass_max is 1", *cancelled)

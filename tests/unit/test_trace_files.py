@@ -171,12 +171,12 @@ def test_jobs_too_large_or_too_short_are_left_out_and_waits_are_capped():
     short = JobSpec("short", (TurnSpec(1, 1, 1, None, 0),))
     jobs = [short, JobSpec("fits", (wait, wait)), JobSpec("same", (wait,) * 3)]
     large = JobSpec("large", (wait, TurnSpec(10, 10, 6, None, 0)))
-    kept, left_out_count = filter_jobs([*jobs, large], pool_tokens=15, min_turns=2, tool_cap_us=2_000_000)
+    kept, left_out_count = filter_jobs([*jobs, large], tokens_max=15, min_turns=2, tool_cap_us=2_000_000)
     assert [job.job_id for job in kept] == ["fits", "same"]
     assert left_out_count == 2
     assert {turn.tool_wait_us for job in kept for turn in job.turns} == {2_000_000}
     assert jobs[1].turns[0].tool_wait_us == 9_000_000
-    assert filter_jobs(jobs, pool_tokens=15) == (jobs, 0)
+    assert filter_jobs(jobs, tokens_max=15) == (jobs, 0)
 
 
 @pytest.mark.parametrize("bound", [{"pool_tokens": 0}, {"min_turns": 0}, {"tool_cap_us": -1}])

@@ -46,6 +46,8 @@ class Admission:
         self.dispatched: list[Dispatch] = []
         self._stale: dict[int, Turn] = {}
         """Turns whose place in the queue is to be renewed after the pass."""
+        self._hopeless: dict[bool, int] = {}
+        """Blocks that could not be had in this pass, by whether the turn may take protected caches."""
         self._walking = False
         self.now_us = 0
 
@@ -100,6 +102,7 @@ class Admission:
         """Place what may be placed now; no batch is in flight."""
         self.now_us = now_us
         self.dispatched = []
+        self._hopeless.clear()
         self._walking = True
         self._walk()
         if not self.running and not self._copies.owed and self._guard.head is None:
@@ -143,7 +146,9 @@ class Admission:
             for turn in list(head.turns.values()):
                 if turn.state is TurnState.WAITING or turn.state is TurnState.PREEMPTED:
                     self._try_place(turn, Force.ALL)
-            if self._guard.head is head:
+                if self._guard.head is not head:  # a dispatch may promote an earlier job
+                    break
+            else:
                 return False
         return True
 
@@ -204,11 +209,9 @@ class Admission:
         if self.open_turn is not None and self.open_turn is not turn:
             return Reason.RESERVED if short > 0 else Reason.HEADROOM
         short -= self._copies.promised_blocks
-        if headroom and self._safety.plan(turn, short + headroom, force, self.now_us) is None:
-            return Reason.HEADROOM if short <= 0 else Reason.NO_ROOM
-        plan = self._safety.plan(turn, short, force, self.now_us)
+        plan = self._plan(turn, short, headroom, force)
         if plan is None:
-            return Reason.NO_ROOM
+            return Reason.HEADROOM if short <= 0 else Reason.NO_ROOM
         target = self._ledger.device_free + short
         because = Because(Reason.DEMAND, (("for_turn", turn.serial), ("short_blocks", short)))
         while plan:
@@ -221,6 +224,23 @@ class Admission:
             return None
         self.open_turn = turn
         return Reason.COPYING if self._copies.promised_blocks else Reason.NO_ROOM
+
+    def _plan(self, turn: Turn, short: int, headroom: int, force: Force) -> list[Eviction] | None:
+        """Plan ``short`` blocks for the turn, if ``headroom`` more could go as well; ``None`` where they could not.
+
+        Who ranks later may evict no more than who ranks before and asked in vain in this pass: nothing is asked twice.
+        """
+        if force is Force.ALL:
+            return self._safety.plan(turn, short, force, self.now_us)
+        strong = self._policy.memory.may_evict_protected(turn, ranks_before=True, lossless=False)
+        if short + headroom >= self._hopeless.get(strong, short + headroom + 1):
+            return None
+        plan = self._safety.plan(turn, short + headroom, force, self.now_us)
+        if plan is None:
+            self._hopeless[strong] = short + headroom
+        elif headroom:
+            plan = self._safety.plan(turn, short, force, self.now_us)
+        return plan
 
     def _place(self, turn: Turn, tokens: int, numbers: tuple[tuple[str, int], ...]) -> None:
         """Dispatch a turn for which there is room for ``tokens`` tokens, or bring its host copy back first."""

@@ -42,8 +42,11 @@ class Batching:
         self.steps_done += steps
         self.steps_left -= steps
 
-    def settle(self) -> None:
-        """Write the steps that were run to their turns, and end the plan."""
+    def settle(self, *, keep_blocks: bool = False) -> None:
+        """Write the steps that were run to their turns, and end the plan; blocks taken for more steps are freed.
+
+        ``keep_blocks``: they are not, because the engine may still be writing to them.
+        """
         steps, self.steps_done, self.steps_left = self.steps_done, 0, 0
         planned, self._planned = self._planned, []
         for turn, tokens in planned:
@@ -52,7 +55,7 @@ class Batching:
             if steps:
                 done = turn.context.holding.device_tokens + tokens * steps
                 turn.sampled += max(0, done - turn.goal_tokens + 1)
-            self._kv.progress(turn, tokens * steps)
+            self._kv.progress(turn, tokens * steps, keep_blocks=keep_blocks)
 
     def unwritten_tokens(self) -> dict[int, int]:
         """Return the tokens that each planned turn has computed and that are not written yet, by turn serial."""

@@ -72,7 +72,9 @@ def inv_2_everything_is_in_one_state(view: Snapshot) -> None:
             _turn_agrees(turn, caches.get((turn.tenant, turn.session_id, turn.context_id)))
     for job in view.jobs:
         if live[job.tenant, job.job_id] > job.live_turns:
-            raise InvariantError("INV-2", f"job {job.job_id!r} says {job.live_turns} live turns of {live[job.tenant, job.job_id]}")
+            raise InvariantError(
+                "INV-2", f"job {job.job_id!r} says {job.live_turns} live turns of {live[job.tenant, job.job_id]}"
+            )
     if not live.keys() <= jobs:
         raise InvariantError("INV-2", f"turns of jobs that are not live: {min(live.keys() - jobs)}")
 
@@ -122,7 +124,9 @@ def _holding_has_blocks(cache: CacheView, view: Snapshot, limits: Limits) -> Non
         raise InvariantError("INV-3", f"{name} is {state} and no copy is owed")
     if state is KvState.QUARANTINED:
         return  # what it held is lost
-    shared = max((p.tokens for p in view.prefixes if cache.prefix_id == p.prefix_id and cache.tenant == p.tenant), default=0)
+    shared = max(
+        (p.tokens for p in view.prefixes if cache.prefix_id == p.prefix_id and cache.tenant == p.tenant), default=0
+    )
     if blocks and cache.device_tokens > shared + blocks * limits.block_tokens:
         raise InvariantError("INV-3", f"{name} has {cache.device_tokens} tokens in {blocks} blocks after {shared}")
 

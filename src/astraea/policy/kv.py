@@ -186,6 +186,8 @@ class KvCaches:
         prefix = frozen.prefix
         if alive:
             context.holding = Holding(prefix)
+            if frozen.cap_tokens is not None:
+                self.edit_history(context, frozen.cap_tokens, frozen.cap_prefix_tokens)
         if prefix is None:
             return
         if filler is not None and prefix.filler is filler:

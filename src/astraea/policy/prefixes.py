@@ -103,7 +103,8 @@ class Prefixes:
         keep_tokens = max(0, prefix.device_blocks - blocks) * ledger.block_tokens
         prefix.ready_tokens = min(prefix.ready_tokens, keep_tokens)
         freed = ledger.resize_prefix(prefix, keep_tokens)
-        self._out.append(DropCache(prefix.tenant, "", "", prefix.prefix_id, False, keep_tokens, freed, because))
+        where = (prefix.tenant, "", "", prefix.prefix_id)
+        self._out.append(DropCache(*where, on_host=False, keep_tokens=keep_tokens, kv_blocks=freed, because=because))
         ledger.settle_prefix(prefix)
         self._forget_if_unused(prefix)
         return freed

@@ -108,7 +108,7 @@ class Reports:
     def batch_overdue(self, event: BatchOverdue) -> None:
         """Fail the turns of a batch that was not reported in time, and freeze its blocks."""
         flight = self._owed_batch(event.batch_id)
-        self._batching.settle()
+        self._batching.settle(keep_blocks=True)
         self.expect(None)
         frozen = []
         for turn in flight.turns.values():
@@ -118,8 +118,8 @@ class Reports:
             self._registry.forget_turn(turn)
         self.frozen[event.batch_id] = frozen
         for turn in flight.turns.values():
-            turn.job.over |= turn.state is TurnState.FAILED
-            turn.job.failed = True
+            if turn.state is TurnState.FAILED:
+                turn.job.over = turn.job.failed = True
             self._registry.end_job_if_done(turn.job)
         self._endings.squeeze(event.now_us)
 

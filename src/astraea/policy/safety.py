@@ -85,8 +85,8 @@ class Safety:
     def plan(self, turn: Turn, blocks: int, force: Force, now_us: int) -> list[Eviction] | None:
         """Return evictions that free at least ``blocks`` blocks for the turn, or ``None`` where too few may go.
 
-        With ``Force.ALL`` the plan may fall short: everything that can go is in it. A shared prefix that the plan leaves
-        with nobody behind it goes last (rule 8).
+        With ``Force.ALL`` the plan may fall short: everything that can go is in it. A shared prefix that the plan
+        leaves with nobody behind it goes last (rule 8).
         """
         evictions: list[Eviction] = []
         behind: dict[Prefix, int] = {}

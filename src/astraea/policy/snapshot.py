@@ -180,9 +180,9 @@ def _caches(core: Scheduler) -> tuple[CacheView, ...]:
 
 
 def _cache(holding: Holding, context: Context | None, more_tokens: int) -> CacheView:
-    owner = context.session.tenant if context else ""
+    shared_by = holding.prefix.tenant if holding.prefix else ""
     return CacheView(
-        tenant=holding.prefix.tenant if holding.prefix else owner,
+        tenant=context.session.tenant if context else shared_by,
         session_id=context.session.session_id if context else "",
         context_id=context.context_id if context else "",
         state=holding.state,

@@ -61,6 +61,8 @@ class EngineProfile:
     """Picoseconds for each pair of a prompt token computed and a context token before it."""
     pool_tokens: int = field(validator=_positive)
     """KV tokens that the device holds."""
+    context_tokens_max: int = field(validator=_positive)
+    """Longest prompt plus output of a turn; a job beyond it does not fit the engine."""
     step_tokens_max: int = field(validator=_positive)
     batch_turns_max: int = field(validator=_positive)
     block_tokens: int = field(validator=_positive)
@@ -91,6 +93,7 @@ _GPTJ_6B_A100 = EngineProfile(
     read_ps_per_context_token=100_000,
     attention_ps_per_token_pair=400,
     pool_tokens=50_000,
+    context_tokens_max=50_000,
     step_tokens_max=512,
     batch_turns_max=256,
     block_tokens=16,
@@ -110,6 +113,7 @@ _LLAMA_8B_H100 = EngineProfile(
     read_ps_per_context_token=50_000,
     attention_ps_per_token_pair=400,
     pool_tokens=430_000,
+    context_tokens_max=131_072,
     step_tokens_max=2_048,
     batch_turns_max=256,
     block_tokens=16,

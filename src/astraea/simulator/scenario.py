@@ -152,13 +152,13 @@ class JobSource:
     def _served(self, jobs: list[JobSpec], when: str) -> list[JobSpec]:
         """Leave out what is too large or too short, and say so."""
         scenario, block = self.scenario, self.profile.block_tokens
-        pool_tokens = self.profile.pool_tokens // block * block
+        tokens_max = min(self.profile.pool_tokens // block * block, self.profile.context_tokens_max)
         cap_us = None if scenario.tool_cap_s is None else us_from_seconds(scenario.tool_cap_s)
-        fitting, large = filter_jobs(jobs, pool_tokens=pool_tokens)
-        kept, short = filter_jobs(fitting, pool_tokens=pool_tokens, min_turns=scenario.min_turns, tool_cap_us=cap_us)
+        fitting, large = filter_jobs(jobs, tokens_max=tokens_max)
+        kept, short = filter_jobs(fitting, tokens_max=tokens_max, min_turns=scenario.min_turns, tool_cap_us=cap_us)
         why = []
         if large:
-            why.append(f"{large:,} larger than the {pool_tokens:,} KV tokens of {self.profile.name}")
+            why.append(f"{large:,} longer than the {tokens_max:,} tokens that {self.profile.name} serves")
         if short:
             why.append(f"{short:,} of fewer than {scenario.min_turns} turns")
         if not kept:

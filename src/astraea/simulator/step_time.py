@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
+from astraea.simulator.agents import stages_of
 from astraea.simulator.jobs import JobSpec, TurnSpec
 from astraea.simulator.profiles import EngineProfile
 
@@ -60,19 +61,18 @@ def step_cost(profile: EngineProfile, chunks: Iterable[tuple[int, int]]) -> Step
 
 
 def alone_us(profile: EngineProfile, job: JobSpec) -> int:
-    """Return the job's time alone on the engine with every cache kept, tool waits included."""
-    total_ps, held, stage_ps, group = 0, 0, 0, None
-    for turn in job.turns:
-        same_stage = turn.parallel_group is not None and turn.parallel_group == group
-        start = 0 if same_stage else min(held, turn.reusable_tokens, turn.context_tokens - 1)
-        turn_ps = _turn_ps(profile, start, turn) + turn.tool_wait_us * PS_PER_US
-        if same_stage:
-            stage_ps = max(stage_ps, turn_ps)
-        else:
-            total_ps += stage_ps
-            stage_ps, held = turn_ps, turn.context_tokens + turn.output_tokens - 1
-        group = turn.parallel_group
-    return max(1, (total_ps + stage_ps) // PS_PER_US)
+    """Return the job's time alone on the engine with every cache kept; tool waits count, but after the last stage."""
+    total_ps = held = 0
+    stages = stages_of(job.turns)
+    for number, stage in enumerate(stages, start=1):
+        branches = []
+        for branch, turn in enumerate(stage):
+            start = 0 if branch else min(held, turn.reusable_tokens, turn.context_tokens - 1)
+            wait_us = turn.tool_wait_us if number < len(stages) else 0
+            branches.append(_turn_ps(profile, start, turn) + wait_us * PS_PER_US)
+        total_ps += max(branches)
+        held = stage[0].context_tokens + stage[0].output_tokens - 1
+    return max(1, total_ps // PS_PER_US)
 
 
 def _turn_ps(profile: EngineProfile, start: int, turn: TurnSpec) -> int:

@@ -92,17 +92,17 @@ def _joined(lines: list[tuple[int, str]]) -> str:
 
 
 def filter_jobs(
-    jobs: list[JobSpec], *, pool_tokens: int, min_turns: int = 1, tool_cap_us: int | None = None
+    jobs: list[JobSpec], *, tokens_max: int, min_turns: int = 1, tool_cap_us: int | None = None
 ) -> tuple[list[JobSpec], int]:
-    """Return the jobs that an engine of ``pool_tokens`` KV tokens can serve, and how many are left out.
+    """Return the jobs that an engine that serves ``tokens_max`` tokens a turn can take, and how many are left out.
 
     Left out are jobs whose largest prompt plus output exceeds the pool and jobs of fewer than ``min_turns`` turns.
     Tool waits longer than ``tool_cap_us`` are cut to it. Raises :class:`UsageError` for a bound that is not positive
     (for the cap: that is negative).
     """
-    if pool_tokens < 1 or min_turns < 1 or (tool_cap_us is not None and tool_cap_us < 0):
-        raise UsageError("pool_tokens and min_turns must be at least 1, and the cap on tool waits not negative")
-    kept = [job for job in jobs if len(job.turns) >= min_turns and job.peak_tokens <= pool_tokens]
+    if tokens_max < 1 or min_turns < 1 or (tool_cap_us is not None and tool_cap_us < 0):
+        raise UsageError("tokens_max and min_turns must be at least 1, and the cap on tool waits not negative")
+    kept = [job for job in jobs if len(job.turns) >= min_turns and job.peak_tokens <= tokens_max]
     left_out_count = len(jobs) - len(kept)
     if tool_cap_us is None:
         return kept, left_out_count

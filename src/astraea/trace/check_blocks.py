@@ -65,7 +65,7 @@ class Blocks:
     # Shared prefixes
 
     def name_prefix(self, context: Context, prefix_id: str, tokens: int) -> None:
-        """Let a context begin with the whole blocks of a shared prefix."""
+        """Let a context begin with the whole blocks of a shared prefix, unless its prompt is shorter than that."""
         blocks = tokens // self.limits.block_tokens
         if not blocks:
             return
@@ -73,6 +73,8 @@ class Blocks:
         prefix = self.prefixes.get(key)
         if prefix is None:
             prefix = self.prefixes[key] = Prefix(*key, blocks * self.limits.block_tokens, blocks)
+        elif prefix.blocks > blocks:
+            return
         prefix.users[context] = None
         context.holding.prefix = prefix
 
@@ -112,12 +114,19 @@ class Blocks:
         if prefix is not None and not (prefix.users or prefix.device_blocks or prefix.holders):
             self.prefixes.pop((prefix.tenant, prefix.prefix_id), None)
 
+    def forsake_prefix(self, context: Context) -> None:
+        """Let a context do without its shared prefix."""
+        prefix = context.holding.prefix
+        if prefix is not None:
+            prefix.users.pop(context, None)
+            self.forget_if_unused(prefix)
+
     def replace(self, old: Prefix) -> None:
         """Quarantine a prefix whose filling is overdue and let its contexts begin anew with an empty one."""
-        new = Prefix(old.tenant, old.prefix_id, old.tokens, old.blocks)
-        self.prefixes[old.tenant, old.prefix_id] = new
-        new.users, old.users = old.users, {}
-        for context in new.users:
-            context.holding.prefix = new
+        del self.prefixes[old.tenant, old.prefix_id]
+        users, old.users = old.users, {}
+        for context in users:
+            context.holding.prefix = None
+            self.name_prefix(context, old.prefix_id, old.tokens)
         old.replaced, old.filler = True, None
         self.quarantined += old.device_blocks

@@ -30,23 +30,18 @@ class Bypasses:
         return list(dict.fromkeys(turn.job for turn in self.jobs.waiting.values()))
 
     def promoted(self, job: Job) -> bool:
-        """Say whether a job has reached the bound, for certain."""
+        """Say whether a job has reached the bound."""
         return self.bound is not None and job.bypasses >= self.bound
 
-    def may_stand_before(self, turn: Turn) -> bool:
-        """Say whether a waiting job that may have reached the bound may keep a waiting turn from being placed."""
-        if self.bound is None:
-            return False
-        others = [job for job in self.waiting_jobs() if job is not turn.job]
-        if self.promoted(turn.job):
-            others = [job for job in others if not job.after(turn.job)]
-        return any(job.most_bypasses >= self.bound for job in others)
+    def stands_before(self, turn: Turn) -> bool:
+        """Say whether a waiting job at the bound keeps a waiting turn from being placed."""
+        first = min((job.arrival for job in self.waiting_jobs() if self.promoted(job)), default=None)
+        return first is not None and first != turn.job.arrival
 
     def dispatched(self, turn: Turn) -> None:
         """Count a dispatch; the turn waits no more."""
         for job in self.waiting_jobs():
-            job.most_bypasses += turn.job.may_be_after(job)
-            if not turn.job.after(job):
+            if job.arrival >= turn.job.arrival:
                 continue
             job.bypasses += 1
             self.worst = max(self.worst, job.bypasses)
@@ -68,7 +63,7 @@ class Bypasses:
         still = [job for job in self._bound_before if any(turn.waits for turn in job.turns.values())]
         for turn, line in self._returned:
             for job in still:
-                if turn.job.after(job):
+                if job.arrival < turn.job.arrival:
                     numbers = f"{job.bypasses} bypasses of {self.bound}"
                     return line, f"SwapIn for turn {turn.turn_id!r} passes job {job.job_id!r}, which has {numbers}"
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from astraea.decisions import DropCache, Reason, SwapIn, SwapOut
+from astraea.decisions import DropCache, SwapIn, SwapOut
 from astraea.errors import ContractError
 from astraea.policy.tables import TurnState
 from astraea.trace.check_memory import Memory
@@ -85,15 +85,22 @@ class Copies:
             memory.thaw(holding)
         elif holding.closed_line:
             memory.give_up(holding)
-        elif copy.turn is None:
-            self._out_done(copy, failed=failed)
-        elif failed:
-            memory.give_up(holding)
         else:
-            holding.device_tokens = copy.to_tokens
-            if holding.context.turn is not copy.turn:
-                memory.resize(holding, memory.private(holding, copy.to_tokens))
-            self._empty_if_nothing(holding)
+            if copy.turn is None:
+                self._out_done(copy, failed=failed)
+            else:
+                self._in_done(copy, copy.turn, failed=failed)
+            memory.copy_settled(holding.context)
+
+    def _in_done(self, copy: Copy, turn: Turn, *, failed: bool) -> None:
+        memory, holding = self._memory, copy.holding
+        if failed:
+            memory.give_up(holding)
+            return
+        holding.device_tokens = copy.to_tokens
+        if holding.context.turn is not turn:
+            memory.resize(holding, memory.private(holding, copy.to_tokens))
+        self._empty_if_nothing(holding)
 
     def _out_done(self, copy: Copy, *, failed: bool) -> None:
         memory, holding = self._memory, copy.holding
@@ -123,7 +130,7 @@ class Copies:
         if decision.prefix_id:
             self._drop_prefix(decision)
             return
-        closed = self._closed(decision) if decision.because.reason is Reason.ENDED else None
+        closed = self._closed(decision)
         if closed is not None:
             self._shrink(closed, decision)
             if not (closed.device_blocks or closed.host_blocks):
@@ -169,6 +176,7 @@ class Copies:
         memory.forget_if_unused(prefix)
 
     def _closed(self, decision: DropCache) -> Holding | None:
+        """Return the holding of a closed session that a drop names; a new session of that name holds nothing yet."""
         for holding in self._memory.closing:
             context = holding.context
             key = (context.tenant, context.session_id, context.context_id)

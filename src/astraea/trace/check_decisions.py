@@ -160,7 +160,7 @@ class Decisions:
             broken("LIVE-3", f"turn {turn.turn_id!r} is preempted once more after {turn.preemptions} of {bound} times")
         state.jobs.move(turn, TurnInput.PREEMPT, state.line)
         for other in self.running.values():
-            later = other.serial > turn.serial if other.job is turn.job else other.job.after(turn.job)
+            later = (other.job.arrival, other.serial) > (turn.job.arrival, turn.serial)
             if later and other.preemptions < bound:
                 broken("LIVE-3", f"turn {turn.turn_id!r} is preempted before {other.turn_id!r}, which arrived later")
         del self.running[turn.turn_id]

@@ -1,16 +1,16 @@
 """Who is who in a trace: sessions, contexts, jobs and turns, by the rules of :mod:`astraea.events`.
 
-A turn belongs to the live parent job that it names, else to its session's live job, else it starts a job. A job ends
-when its last live turn ends with an answer while none of its contexts waits for a tool, when it is cancelled, and when
-its session closes. Where its last turn was cancelled, or its engine failed it, a trace does not show whether the job
-lives on. What is judged of such a job, and of others against it, holds in both cases.
+A turn belongs to the live parent job that it names, else to the job that its context works for, else to its session's
+live job, else it starts one. A job is over with a final answer, a failure or a refusal on any branch, and ends once
+none of its turns is live and none of its contexts waits for a tool; cancelling a turn does not make it over. It also
+ends when it is cancelled and when its session closes.
 """
 
 from __future__ import annotations
 
 from astraea.errors import ContractError
 from astraea.events import TurnArrived
-from astraea.policy.tables import TURN_ENDS, TurnInput, next_turn_state
+from astraea.policy.tables import TURN_ENDS, TURN_TABLE, TurnInput
 from astraea.trace.check_records import Context, Job, Session, Turn, broken
 
 __all__ = ["Jobs"]
@@ -30,7 +30,6 @@ class Jobs:
         """Line at which each turn ended."""
         self.arrived = 0
         self.admitted = 0
-        self._order = 0
 
     # Turns
 
@@ -46,7 +45,10 @@ class Jobs:
 
     def move(self, turn: Turn, happened: TurnInput, line: int) -> None:
         """Move a turn by its table (INV-2); one that ends is forgotten (INV-4: so it ends once)."""
-        turn.state = next_turn_state(turn.state, happened)
+        state = TURN_TABLE.get(turn.state, {}).get(happened)
+        if state is None:
+            broken("INV-2", f"turn {turn.turn_id!r} is {turn.state} and cannot take {happened}")
+        turn.state = state
         if turn.waits:
             self.waiting[turn.turn_id] = turn
         else:
@@ -56,8 +58,6 @@ class Jobs:
             del turn.job.turns[turn.serial]
             turn.context.turn = None
             self.ended[turn.turn_id] = line
-            job = turn.job
-            job.unsure = happened is not TurnInput.FINISH and not (job.turns or job.tool_waits)
 
     # Arrivals
 
@@ -69,6 +69,8 @@ class Jobs:
         context = session.contexts.get(event.context_id) if session is not None else None
         if context is not None and context.turn is not None:
             raise ContractError("context-busy", f"context {event.context_id!r} has a live turn")
+        if self.joined(event) is None and (event.tenant, event.job_id) in self.jobs:
+            raise ContractError("job-elsewhere", f"job {event.job_id!r} is live in another session")
         if not 0 <= event.reusable_tokens <= event.context_tokens or event.context_tokens < 1:
             raise ContractError("bad-number", f"turn {event.turn_id!r} has impossible token counts")
         if event.max_output_tokens < 1:
@@ -83,7 +85,7 @@ class Jobs:
         context = session.contexts.get(event.context_id)
         if context is None:
             context = session.contexts[event.context_id] = Context(*key, event.context_id)
-        self.tool_returned(context)
+        self.forget_wait(context)
         job = self._job_of(event, session)
         self.admitted += 1
         turn = Turn(
@@ -101,24 +103,28 @@ class Jobs:
         return turn
 
     def _job_of(self, event: TurnArrived, session: Session) -> Job:
-        parent = event.hints.parent_job_id
-        job = self.jobs.get((event.tenant, parent)) if parent is not None else None
-        if job is None:
-            job = session.job
+        job = self.joined(event)
         if job is None:
             self.arrived += 1
-            self._order += 1
-            job = Job(event.tenant, event.job_id, self._order, session, latest_arrival=self._order)
+            job = Job(event.tenant, event.job_id, self.arrived, session)
             session.job = self.jobs[event.tenant, event.job_id] = job
-        elif job.unsure:
-            self._order += 1
-            job.unsure, job.latest_arrival, job.bypasses = False, self._order, 0
         job.sessions[session] = None
         return job
 
+    def joined(self, event: TurnArrived) -> Job | None:
+        """Return the live job that a turn joins, or ``None`` where it starts one."""
+        parent = event.hints.parent_job_id
+        job = self.jobs.get((event.tenant, parent)) if parent is not None else None
+        session = self.sessions.get((event.tenant, event.session_id))
+        if job is not None or session is None:
+            return job
+        context = session.contexts.get(event.context_id)
+        return context.job if context is not None and context.job is not None else session.job
+
     # Tools and ends
 
-    def tool_returned(self, context: Context) -> None:
+    @staticmethod
+    def forget_wait(context: Context) -> None:
         """End a context's tool wait, if it has one."""
         if context.waits_for_tool:
             context.waits_for_tool = False
@@ -132,8 +138,8 @@ class Jobs:
             context.job.tool_waits += 1
 
     def end_if_done(self, job: Job) -> None:
-        """End a job if nothing of it is live or waits for a tool."""
-        if not job.turns and not job.tool_waits and self.jobs.get((job.tenant, job.job_id)) is job:
+        """End a job that is over, if nothing of it is live or waits for a tool."""
+        if job.over and not job.turns and not job.tool_waits and self.jobs.get((job.tenant, job.job_id)) is job:
             self.end(job)
 
     def end(self, job: Job) -> None:

@@ -7,6 +7,7 @@ taken until it comes.
 
 from __future__ import annotations
 
+from astraea.events import TurnArrived
 from astraea.trace.check_blocks import Blocks
 from astraea.trace.check_records import Batch, Context, Holding, Turn, broken
 
@@ -39,19 +40,46 @@ class Memory(Blocks):
 
     # Histories
 
-    def edit_history(self, context: Context, reusable_tokens: int, *, prefix_named: bool) -> None:
-        """Note what of the held history is still a prefix of the new prompt."""
+    def arrived(self, event: TurnArrived, context: Context, *, is_new: bool) -> None:
+        """Note what the prompt of an admitted turn shares with what its context holds."""
+        shared, prefix = event.shared_prefix, context.holding.prefix
+        if not is_new:
+            named = prefix is not None and shared is not None and shared.prefix_id == prefix.prefix_id
+            begins = max(event.reusable_tokens, shared.tokens if named and shared is not None else 0)
+            self.edit_history(context, event.reusable_tokens, min(begins, event.context_tokens - 1))
+        elif shared is not None:
+            self.name_prefix(context, shared.prefix_id, min(shared.tokens, event.context_tokens - 1))
+
+    def edit_history(self, context: Context, reusable_tokens: int, prefix_tokens: int) -> None:
+        """Note what of the held history is still a prefix of the new prompt, and how much of its shared prefix."""
         holding = context.holding
         cap = holding.cap_tokens
+        if holding.copy is not None:
+            edited = cap is not None and holding.edited_in_copy
+            holding.cap_prefix_tokens = min(holding.cap_prefix_tokens, prefix_tokens) if edited else prefix_tokens
+            holding.edited_in_copy = True
+        elif holding.prefix is not None and prefix_tokens < holding.prefix.tokens:
+            self.forsake_prefix(context)
+            holding.prefix = None
         holding.cap_tokens = reusable_tokens if cap is None else min(cap, reusable_tokens)
-        holding.prefix_named = prefix_named
 
-    def check_valid(self, holding: Holding, tokens: int, what: str) -> None:
+    def copy_settled(self, context: Context) -> None:
+        """Take a context's shared prefix from it where its history was edited during a copy that has ended."""
+        holding = context.holding
+        if not holding.edited_in_copy:
+            return
+        holding.edited_in_copy = False
+        if holding.prefix is not None and holding.cap_prefix_tokens < holding.prefix.tokens:
+            self.forsake_prefix(context)
+            holding.prefix = None
+
+    @staticmethod
+    def check_valid(holding: Holding, tokens: int, what: str) -> None:
         """Raise where the first ``tokens`` tokens reach beyond what is still a prefix (INV-3)."""
         cap = holding.cap_tokens
         if cap is None:
             return
-        if holding.prefix is not None and holding.prefix_named:
+        if holding.prefix is not None:
             cap = max(cap, holding.prefix.tokens)
         if tokens > cap:
             broken("INV-3", f"{what} {tokens} tokens of {holding.name}, of which only {cap} are still a prefix")
@@ -118,10 +146,7 @@ class Memory(Blocks):
         holding.closed_line = line
         if not in_batch and holding.copy is None:
             self._expect_drop(holding)
-        prefix = holding.prefix
-        if prefix is not None:
-            prefix.users.pop(context, None)
-            self.forget_if_unused(prefix)
+        self.forsake_prefix(context)
 
     def _expect_drop(self, holding: Holding) -> None:
         holding.device_tokens = 0
@@ -141,9 +166,14 @@ class Memory(Blocks):
         self.quarantined += holding.device_blocks
         context, prefix = holding.context, holding.prefix
         if not holding.closed_line:
-            context.holding = Holding(context, prefix, prefix_named=holding.prefix_named)
-        if prefix is not None and filler is not None and prefix.filler is filler:
+            context.holding = Holding(context, prefix)
+        if prefix is None:
+            return
+        if filler is not None and prefix.filler is filler:
             self.replace(prefix)
+        else:
+            holding.prefix = None  # what is overdue reads it and writes nothing there
+            self.let_go(prefix, None, trusted=True)
 
     def thaw(self, holding: Holding) -> None:
         """Take a holding out of quarantine: its report came; it is given up."""

@@ -55,8 +55,9 @@ class Holding:
     host_blocks: int = 0
     cap_tokens: int | None = None
     """Since the last edit of the history: what lies beyond is no longer a prefix."""
-    prefix_named: bool = True
-    """Whether the present prompt begins with the shared prefix, whatever was edited."""
+    edited_in_copy: bool = False
+    cap_prefix_tokens: int = 0
+    """With how much of its shared prefix the prompt begins, where the history was edited during a copy."""
     copy: Copy | None = None
     closed_line: int = 0
     """Line at which its session closed, else 0."""
@@ -104,22 +105,9 @@ class Job:
     tool_waits: int = 0
     sessions: dict[Session, None] = Factory(dict)
     """Its own session and those of turns that work for it."""
+    over: bool = False
+    """Whether a branch of it came to its end: it ends once nothing of it is left."""
     bypasses: int = 0
-    """Those that are certain."""
-    most_bypasses: int = 0
-    """With those that may be."""
-    unsure: bool = False
-    """Whether its last turn was taken away: nothing tells whether the scheduler lets it live on."""
-    latest_arrival: int = 0
-    """Its place in the order of arrivals if it did end then, and a new job followed."""
-
-    def after(self, other: Job) -> bool:
-        """Whether it arrived later than another job, for certain."""
-        return self.arrival > other.latest_arrival
-
-    def may_be_after(self, other: Job) -> bool:
-        """Whether it may have arrived later than another job."""
-        return self is not other and self.latest_arrival > other.arrival
 
 
 @define(slots=True, eq=False)

@@ -91,28 +91,19 @@ class Reports:
             return
         if blocks > usable:
             broken("INV-5", f"turn {event.turn_id!r} of {blocks} blocks is admitted; {usable} blocks are usable")
-        if self.draining:
-            broken("LIMITS", f"turn {event.turn_id!r} is admitted after Drain")
+        if self.draining and self.jobs.joined(event) is None:
+            broken("LIMITS", f"turn {event.turn_id!r} starts a job after Drain")
         session = self.jobs.sessions.get((event.tenant, event.session_id))
         is_new = session is None or event.context_id not in session.contexts
         context = self.jobs.arrive(event, self.line).context
         if len(self.jobs.turns) > self.limits.turns_max:
             broken("LIMITS", f"{len(self.jobs.turns)} turns are live; turns_max is {self.limits.turns_max}")
-        self._note_history(event, context, is_new=is_new)
-
-    def _note_history(self, event: TurnArrived, context: Context, *, is_new: bool) -> None:
-        shared, prefix = event.shared_prefix, context.holding.prefix
-        if not is_new:
-            named = prefix is not None and shared is not None and shared.prefix_id == prefix.prefix_id
-            self.memory.edit_history(context, event.reusable_tokens, prefix_named=named)
-        elif shared is not None:
-            self.memory.name_prefix(context, shared.prefix_id, min(shared.tokens, event.context_tokens - 1))
+        self.memory.arrived(event, context, is_new=is_new)
 
     def _tool_returned(self, event: ToolReturned) -> None:
         context = self.jobs.session(event.tenant, event.session_id).contexts.get(event.context_id)
         if context is None or not context.waits_for_tool:
             raise ContractError("no-tool-wait", f"context {event.context_id!r} waits for no tool")
-        self.jobs.tool_returned(context)
 
     # Batches
 
@@ -141,6 +132,7 @@ class Reports:
         for turn in stopping:
             self.memory.end_run(turn, trusted=True)
             self.jobs.move(turn, TurnInput.BATCH_DONE, self.line)
+            self.jobs.end_if_done(turn.job)
 
     def _batch_overdue(self, event: BatchOverdue) -> None:
         batch = self.batch
@@ -155,8 +147,8 @@ class Reports:
             self.jobs.move(turn, TurnInput.BATCH_OVERDUE, self.line)
         self.overdue[batch.batch_id] = frozen
         for turn in batch.members.values():
-            if turn.state is TurnState.FAILED:
-                self.jobs.end_if_done(turn.job)
+            turn.job.over = turn.job.over or turn.state is TurnState.FAILED
+            self.jobs.end_if_done(turn.job)
         self._squeeze()
 
     # Copies
@@ -204,6 +196,7 @@ class Reports:
         if outcome.outcome is Outcome.TOOL_CALL:
             self.jobs.call_tool(turn.context)
         else:
+            turn.job.over = True
             self.jobs.end_if_done(turn.job)
 
     def _cancel(self, turn: Turn) -> None:
@@ -213,8 +206,10 @@ class Reports:
         if turn.state is TurnState.RUNNING:
             self.memory.end_run(turn, trusted=True)
         self.jobs.move(turn, TurnInput.CANCEL, self.line)
+        self.jobs.end_if_done(turn.job)
 
     def _abandon(self, job: Job) -> None:
+        job.over = False  # it ends below, not with one of its turns
         for turn in list(job.turns.values()):
             if turn.state is not TurnState.STOPPING:
                 self._cancel(turn)
@@ -228,8 +223,11 @@ class Reports:
             turn = context.turn
             if turn is not None and turn.state is not TurnState.STOPPING:
                 self._cancel(turn)
-            self.jobs.tool_returned(context)
+            self.jobs.forget_wait(context)
             self.memory.close(context, self.line, in_batch=context.turn is not None)
+            job, context.job = context.job, None
+            if job is not None:
+                self.jobs.end_if_done(job)
         del self.jobs.sessions[event.tenant, event.session_id]
 
     def _squeeze(self) -> None:
@@ -241,6 +239,7 @@ class Reports:
                 continue
             told.pop(0)
             self.refused += 1
+            turn.job.over = True
             if self.batch is not None and turn.turn_id in self.batch.members:
                 self.jobs.move(turn, TurnInput.SQUEEZE_IN_BATCH, self.line)
                 continue

@@ -62,7 +62,7 @@ class WorkConserving:
                 broken("INV-6", f"turn {turn.turn_id!r} needs {need} blocks, {free} are free, and it waits; {why}")
 
     def _excused(self, turn: Turn, running: dict[str, Turn]) -> bool:
-        return self._by_itself(turn, running) or self._bypasses.may_stand_before(turn) or self._by_others(turn)
+        return self._by_itself(turn, running) or self._bypasses.stands_before(turn) or self._by_others(turn)
 
     def _by_itself(self, turn: Turn, running: dict[str, Turn]) -> bool:
         """Whether its own last Hold still holds true."""

@@ -97,10 +97,10 @@ def test_who_may_evict_a_protected_cache(held, ranks_before, lossless, may):
 
 
 def test_headroom_is_half_of_the_growth_and_at_most_a_share_of_the_pool():
-    memory, ledger = keeper(limits_of(prior_output_tokens=30, growth_permille=500, growth_cap_permille=300))
-    assert memory.headroom_blocks(ledger, 0) == 0
-    assert memory.headroom_blocks(ledger, 4) == 6  # 120 tokens are 12 blocks
-    assert memory.headroom_blocks(ledger, 400) == 30
+    memory, _ = keeper(limits_of(prior_output_tokens=30, growth_permille=500, growth_cap_permille=300))
+    assert memory.headroom_blocks(0) == 0
+    assert memory.headroom_blocks(4) == 6  # 120 tokens are 12 blocks
+    assert memory.headroom_blocks(400) == 30
 
 
 def test_a_copy_is_worth_it_where_it_is_cheaper_than_computing():
@@ -114,4 +114,4 @@ def test_least_recently_used_keeps_nothing_on_purpose():
     memory, ledger = LeastRecentlyUsed(limits_of()), Ledger(limits_of())
     assert memory.keep_until_us(cache_of(200), ledger, 9) == 9
     assert memory.may_evict_protected(None, ranks_before=False, lossless=False)
-    assert memory.headroom_blocks(ledger, 1_000) == 0
+    assert memory.headroom_blocks(1_000) == 0

@@ -215,10 +215,10 @@ def test_with_a_host_pool_two_copies_may_be_the_least():
 
 
 def test_the_papers_order_holds_for_memory_too():
-    memory, ledger = paper_memory()
+    memory, _ = paper_memory()
     assert memory.may_evict_protected(None, ranks_before=True, lossless=False)
     assert not memory.may_evict_protected(None, ranks_before=False, lossless=True)
-    assert memory.headroom_blocks(ledger, 10) == 0
+    assert memory.headroom_blocks(10) == 0
 
 
 # What each says of itself
