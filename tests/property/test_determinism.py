@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from astraea.events import BatchDone, TurnArrived
 from astraea.policy.limits import Limits
 from astraea.rivals import POLICIES
-from astraea.simulator.driver import limits_for, simulate
+from astraea.simulator.driver import simulate
+from astraea.simulator.engine import limits_for
 from astraea.simulator.jobs import JobSpec, TurnSpec
 from astraea.simulator.profiles import load_engine
 

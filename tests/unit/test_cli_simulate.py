@@ -86,7 +86,7 @@ def test_jobs_that_are_left_out_are_counted_on_standard_error(tmp_path, capsys):
     arguments = ["simulate", "--trace", str(path), "--engine", "gptj-6b-a100", "--agents", "1", "--policy", "fcfs"]
     assert run([*arguments, "--json"]) == 0
     output = capsys.readouterr()
-    assert output.err == "astraea: 1 of 2 jobs left out: 1 larger than the 50,000 KV tokens of gptj-6b-a100\n"
+    assert output.err == "astraea: 1 of 2 jobs left out: 1 longer than the 50,000 tokens that gptj-6b-a100 serves\n"
     assert json.loads(output.out)["jobs"] == 1
     path.write_text(json.dumps({"job_id": "j", "turns": [large]}) + "\n")
     assert run([*arguments, "--json"]) == 2

@@ -12,19 +12,21 @@ from attrs import evolve
 
 from astraea import Tuning, UsageError
 from astraea.rivals import policy_names
-from astraea.simulator.driver import limits_for, simulate
+from astraea.simulator.driver import simulate
+from astraea.simulator.engine import limits_for
 from astraea.simulator.jobs import JobSpec, TurnSpec
 from astraea.simulator.profiles import EngineProfile
 from astraea.simulator.step_time import PS_PER_US, alone_us, step_cost
 
 ENGINE = EngineProfile(
     name="toy", summary="a toy", source="made up", step_ns=1_000_000, prefill_ns_per_token=10_000,
-    read_ps_per_context_token=100_000, attention_ps_per_token_pair=1_000, pool_tokens=400, context_tokens_max=400, step_tokens_max=64,
-    batch_turns_max=8, block_tokens=4, kv_bytes_per_token=1_000, host_bytes_per_s=2_000_000_000,
+    read_ps_per_context_token=100_000, attention_ps_per_token_pair=1_000, pool_tokens=400,
+    context_tokens_max=400, step_tokens_max=64, batch_turns_max=8, block_tokens=4,
+    kv_bytes_per_token=1_000, host_bytes_per_s=2_000_000_000,
 )  # fmt: skip
 
 
-def workload(seed=0, jobs=14, *, shared=False, groups=False, sessions=False, spread_us=40_000):
+def workload(seed=0, jobs=14, *, shared=False, groups=False, spread_us=40_000):
     """Agents with two to five turns, tool waits, edited histories; a few fill most of the pool."""
     dice = random.Random(seed)
     made, at_us = [], 0
@@ -48,7 +50,7 @@ def workload(seed=0, jobs=14, *, shared=False, groups=False, sessions=False, spr
         made.append(
             JobSpec(
                 f"j{number}", tuple(turns), at_us, tenant=f"t{number % 2}",
-                session_id="" if not sessions else f"s{number}", shared_prefix_id="sys" if shared else "",
+                shared_prefix_id="sys" if shared else "",
                 shared_prefix_tokens=12 if shared else 0,
             )
         )  # fmt: skip

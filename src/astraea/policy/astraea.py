@@ -42,9 +42,7 @@ class LearningPolicy:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.predictor = Predictor(limits)
-        self.queue: ReadyQueue = RatioClassQueue(
-            limits.tuning.exponent_inverse, max(1, limits.costs.step_ns // 1000)
-        )
+        self.queue: ReadyQueue = RatioClassQueue(limits.tuning.exponent_inverse, max(1, limits.costs.step_ns // 1000))
         self.memory: Memory = KeepByReuse(limits, self.predictor)
 
     def size(self, turn: Turn, resident_tokens: int, host_tokens: int, now_us: int) -> int:

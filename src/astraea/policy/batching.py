@@ -10,11 +10,13 @@ decisions do not depend on how many steps the driver runs at a time.
 from __future__ import annotations
 
 from astraea.decisions import Because, Chunk, Decision, Preempt, Reason
-from astraea.policy.admission import Admission
+from astraea.policy.evicting import Evicting
 from astraea.policy.kv import KvCaches
 from astraea.policy.limits import Limits
-from astraea.policy.state import Context, Prefix, Turn
+from astraea.policy.running import Running
+from astraea.policy.state import Turn
 from astraea.policy.tables import TurnInput
+from astraea.policy.waiting import Waiting
 
 __all__ = ["Batching"]
 
@@ -22,11 +24,13 @@ __all__ = ["Batching"]
 class Batching:
     """Grows the running turns and plans what they compute."""
 
-    def __init__(self, limits: Limits, kv: KvCaches, admission: Admission) -> None:
+    def __init__(self, limits: Limits, kv: KvCaches, waiting: Waiting, running: Running, evicting: Evicting) -> None:
         self._limits = limits
         self._kv = kv
         self._ledger = kv.ledger
-        self._admission = admission
+        self._waiting = waiting
+        self._running = running
+        self._evicting = evicting
         self._out: list[Decision] = kv.out
         self.chunks: tuple[Chunk, ...] = ()
         self._planned: list[tuple[Turn, int]] = []
@@ -50,7 +54,7 @@ class Batching:
         steps, self.steps_done, self.steps_left = self.steps_done, 0, 0
         planned, self._planned = self._planned, []
         for turn, tokens in planned:
-            if turn.serial not in self._admission.running:
+            if turn.serial not in self._running.turns:
                 continue
             if steps:
                 done = turn.context.holding.device_tokens + tokens * steps
@@ -77,19 +81,19 @@ class Batching:
 
     # Growth
 
-    def grow(self) -> bool:
+    def grow(self, now_us: int) -> bool:
         """Give every running turn the block of its next token (rule 4); return whether one was preempted for it."""
         preempted = False
         need = self._growth_blocks(1)
         if need > self._ledger.device_free:
             because = Because(Reason.GROWTH, (("need_blocks", need), ("free_blocks", self._ledger.device_free)))
-            self._evict(self._growth_blocks(self._limits.growth_ahead_steps), because)
+            self._evicting.for_growth(self._growth_blocks(self._limits.growth_ahead_steps), because, now_us)
             while (need := self._growth_blocks(1)) > self._ledger.device_free:
-                self._preempt_latest(need)
+                self._preempt_latest(need, now_us)
                 preempted = True
-                self._evict(self._growth_blocks(1), because)
+                self._evicting.for_growth(self._growth_blocks(1), because, now_us)
         if need:
-            for turn in self._admission.running.values():
+            for turn in self._running.turns.values():
                 holding = turn.context.holding
                 blocks = self._blocks_after(turn, 1)
                 if blocks > holding.device_blocks:
@@ -99,7 +103,7 @@ class Batching:
     def _growth_blocks(self, steps: int) -> int:
         """Return the blocks that ``steps`` more steps of decoding take at the most."""
         blocks = 0
-        for turn in self._admission.running.values():
+        for turn in self._running.turns.values():
             more = self._blocks_after(turn, steps) - turn.context.holding.device_blocks
             if more > 0:
                 blocks += more
@@ -110,36 +114,15 @@ class Batching:
         tokens = min(max(holding.device_tokens + steps, turn.goal_tokens), turn.max_tokens)
         return self._ledger.private_blocks(holding, tokens)
 
-    def _evict(self, free_blocks: int, because: Because) -> None:
-        """Drop cache tails until so many blocks are free: those nobody waits for first, then any."""
-        ledger, now_us = self._ledger, self._admission.now_us
-        while ledger.caches and free_blocks > ledger.device_free:
-            caches = list(ledger.caches.values())
-            caches.sort(key=lambda c: isinstance(c, Context) and c.job is not None and self._protected(c, now_us))
-            for cache in caches:
-                short = free_blocks - ledger.device_free
-                if short <= 0:
-                    return
-                if isinstance(cache, Prefix):
-                    self._kv.prefixes.cut(cache, short, because)
-                else:
-                    self._kv.cut_tail(cache, short, because)
-                    if cache.turn is not None:
-                        self._admission.renew(cache.turn, now_us)
-
-    @staticmethod
-    def _protected(context: Context, now_us: int) -> bool:
-        return context.turn is not None or now_us < context.keep_until_us
-
-    def _preempt_latest(self, need: int) -> None:
+    def _preempt_latest(self, need: int, now_us: int) -> None:
         """Preempt the latest-arrived running turn that does not hold its maximum, the requester included."""
-        candidates = [t for t in self._admission.running.values() if not t.reserves_max]
+        candidates = [t for t in self._running.turns.values() if not t.reserves_max]
         turn = max(candidates, key=lambda t: (t.job.arrival, t.serial))
         turn.take(TurnInput.PREEMPT)
         turn.preemptions += 1
-        self._admission.stop(turn)
+        self._running.remove(turn)
         self._kv.end_run(turn, trusted=True)
-        self._admission.wait(turn, self._admission.now_us)
+        self._waiting.wait(turn, now_us)
         numbers = (("need_blocks", need), ("preemptions", turn.preemptions))
         self._out.append(Preempt(turn.turn_id, Because(Reason.GROWTH, numbers)))
 
@@ -152,7 +135,7 @@ class Batching:
         decoding: list[Turn] = []
         planned: list[tuple[Turn, int]] = []
         filling: list[tuple[Turn, int]] = []
-        for turn in self._admission.running.values():
+        for turn in self._running.turns.values():
             left = turn.goal_tokens - turn.context.holding.device_tokens
             if left > 1:
                 filling.append((turn, left))

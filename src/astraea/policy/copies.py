@@ -127,11 +127,7 @@ class Copies:
         """Let a context be evicted again, and apply an edit of its history that came during the copy."""
         holding = context.holding
         if holding.state is KvState.DEVICE:
-            if holding.device_blocks:
-                self._ledger.park(context)
-            else:
-                holding.device_tokens = 0
-                holding.take(KvInput.EMPTY_TO_HOST if holding.host_tokens else KvInput.EMPTY)
+            self._ledger.park(context)
         if holding.host_tokens:
             self._kv.touch_host(context)
         cap, holding.cap_tokens = holding.cap_tokens, None

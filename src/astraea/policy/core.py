@@ -33,6 +33,7 @@ from astraea.policy.astraea import LearningPolicy
 from astraea.policy.batching import Batching
 from astraea.policy.copies import Copies
 from astraea.policy.endings import Endings
+from astraea.policy.evicting import Evicting
 from astraea.policy.guard import BypassGuard
 from astraea.policy.kv import KvCaches
 from astraea.policy.ledger import Ledger
@@ -41,9 +42,11 @@ from astraea.policy.prefixes import Prefixes
 from astraea.policy.protocol import Policy
 from astraea.policy.registry import Registry
 from astraea.policy.reports import InFlight, Reports
+from astraea.policy.running import Running
 from astraea.policy.snapshot import Snapshot, take_snapshot
 from astraea.policy.state import Turn
 from astraea.policy.tables import TurnState
+from astraea.policy.waiting import Waiting
 
 __all__ = ["Scheduler"]
 
@@ -57,16 +60,37 @@ class Scheduler:
         self._out: list[Decision] = []
         self._ledger = Ledger(limits)
         self._prefixes = Prefixes(self._ledger, self._out)
-        self._kv = KvCaches(self._ledger, self._prefixes, self._out)
-        self._copies = Copies(self._kv)
-        self._guard = BypassGuard(limits.bypass_max if self.policy.guarded else None)
-        self._registry = Registry(limits, self.policy, self._kv, self._guard)
-        self._admission = Admission(limits, self.policy, self._kv, self._copies, self._guard)
-        self._batching = Batching(limits, self._kv, self._admission)
-        self._endings = Endings(limits, self.policy, self._kv, self._registry, self._admission, self._batching)
+        kv = self._kv = KvCaches(self._ledger, self._prefixes, self._out)
+        copies = self._copies = Copies(kv)
+        guard = self._guard = BypassGuard(limits.bypass_max if self.policy.guarded else None)
+        registry = self._registry = Registry(limits, self.policy, kv, guard)
+        waiting = self._waiting = Waiting(self.policy, kv, guard)
+        running = self._running = Running(limits)
+        evicting = Evicting(limits, kv, copies, waiting)
+        batching = self._batching = Batching(limits, kv, waiting, running, evicting)
+        self._admission = Admission(
+            limits=limits, policy=self.policy, kv=kv, copies=copies, guard=guard, waiting=waiting, running=running,
+            evicting=evicting,
+        )  # fmt: skip
+        endings = self._endings = Endings(
+            limits=limits, policy=self.policy, kv=kv, registry=registry, waiting=waiting, running=running,
+            batching=batching,
+        )  # fmt: skip
         self._reports = Reports(
-            self._kv, self._copies, self._registry, self._admission, self._batching, self._endings
-        )
+            kv=kv, copies=copies, registry=registry, waiting=waiting, running=running, batching=batching,
+            endings=endings,
+        )  # fmt: skip
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            TurnArrived: self._turn_arrived,
+            TurnCancelled: self._turn_cancelled,
+            JobCancelled: self._job_cancelled,
+            BatchOverdue: self._reports.batch_overdue,
+            ToolReturned: self._tool_returned,
+            SwapDone: self._reports.swap_done,
+            SwapOverdue: self._reports.swap_overdue,
+            SessionClosed: self._session_closed,
+            Drain: self._drain,
+        }
         self._next_batch = 1
         self._members: dict[str, Turn] = {}
         """The running turns by id, as of the last plan."""
@@ -87,10 +111,10 @@ class Scheduler:
         if type(event) is BatchDone:
             self._changed |= self._reports.batch_done(event)
         else:
-            handler = _HANDLERS.get(type(event))
+            handler = self._handlers.get(type(event))
             if handler is None:
                 raise ContractError("unknown-event", f"{type(event).__name__} is not an event")
-            handler(self, event)
+            handler(event)
             self._changed = True
         self._now_us = event.now_us
 
@@ -98,7 +122,7 @@ class Scheduler:
         self._registry.check_arrival(event)
         reason, retry_us = self._why_refused(event)
         if reason is None:
-            self._admission.wait(self._registry.arrive(event), event.now_us)
+            self._waiting.wait(self._registry.arrive(event), event.now_us)
             return
         numbers = (
             ("max_tokens", event.context_tokens + event.max_output_tokens),
@@ -168,21 +192,20 @@ class Scheduler:
                 self._wake()
             elif self._batching.steps_left:
                 self._run(Reason.STEADY)
-            elif self._admission.running:
+            elif self._running.turns:
                 self._plan(now_us, place=False)
         decisions, self._out[:] = self._out[:], []
         return decisions
 
     def _plan(self, now_us: int, *, place: bool) -> None:
         """Grow the running turns, place waiting ones where something changed, and plan the next steps."""
-        batching, admission = self._batching, self._admission
+        batching, running = self._batching, self._running.turns
         batching.settle()
-        admission.now_us = now_us
-        if batching.grow() or place:
-            admission.place_turns(now_us)
-        if admission.running:
+        if batching.grow(now_us) or place:
+            self._admission.place_turns(now_us)
+        if running:
             batching.plan()
-            self._members = {turn.turn_id: turn for turn in admission.running.values()}
+            self._members = {turn.turn_id: turn for turn in running.values()}
             self._run(Reason.CHANGED)
 
     def _run(self, reason: Reason) -> None:
@@ -190,14 +213,14 @@ class Scheduler:
         dispatched, admission.dispatched = tuple(admission.dispatched), []
         batch_id, steps = self._next_batch, batching.steps_left
         self._next_batch += 1
-        numbers = (("running_turns", len(admission.running)), ("free_blocks", self._ledger.device_free))
+        numbers = (("running_turns", len(self._running)), ("free_blocks", self._ledger.device_free))
         self._reports.expect(InFlight(batch_id, steps, self._members))
         self._out.append(RunBatch(batch_id, batching.chunks, steps, Because(reason, numbers), dispatched))
 
     def _wake(self) -> None:
         """Ask to be called when a kept cache is to be judged again, where turns wait for room."""
-        waiting = len(self.policy.queue)
-        wake_us = self._admission.next_judgement_us() if waiting else None
+        waiting = len(self._waiting)
+        wake_us = self._ledger.next_judgement_us(self._now_us) if waiting else None
         if wake_us != self._wake_us:
             self._wake_us = wake_us
             if wake_us is not None:
@@ -206,16 +229,3 @@ class Scheduler:
     def snapshot(self) -> Snapshot:
         """Return an immutable view of what is live; it changes nothing."""
         return take_snapshot(self)
-
-
-_HANDLERS: dict[type, Callable[[Scheduler, Any], None]] = {
-    TurnArrived: Scheduler._turn_arrived,
-    TurnCancelled: Scheduler._turn_cancelled,
-    JobCancelled: Scheduler._job_cancelled,
-    BatchOverdue: lambda core, event: core._reports.batch_overdue(event),
-    ToolReturned: Scheduler._tool_returned,
-    SwapDone: lambda core, event: core._reports.swap_done(event),
-    SwapOverdue: lambda core, event: core._reports.swap_overdue(event),
-    SessionClosed: Scheduler._session_closed,
-    Drain: Scheduler._drain,
-}

@@ -10,14 +10,15 @@ from collections.abc import Mapping
 
 from astraea.decisions import Because, Decision, Reason, Refuse
 from astraea.events import Outcome, TurnOutcome
-from astraea.policy.admission import Admission
 from astraea.policy.batching import Batching
 from astraea.policy.kv import KvCaches
 from astraea.policy.limits import Limits
 from astraea.policy.protocol import Policy
 from astraea.policy.registry import Registry
+from astraea.policy.running import Running
 from astraea.policy.state import Job, Session, Turn
 from astraea.policy.tables import KvState, TurnInput, TurnState
+from astraea.policy.waiting import Waiting
 
 __all__ = ["Endings"]
 
@@ -26,15 +27,17 @@ class Endings:
     """Ends what is live; ``in_flight`` holds the turns of the batch that is owed."""
 
     def __init__(
-        self, limits: Limits, policy: Policy, kv: KvCaches, registry: Registry, admission: Admission, batching: Batching
-    ) -> None:
+        self, *, limits: Limits, policy: Policy, kv: KvCaches, registry: Registry, waiting: Waiting, running: Running,
+        batching: Batching,
+    ) -> None:  # fmt: skip
         self._limits = limits
         self._policy = policy
         self._kv = kv
         self._ledger = kv.ledger
         self._out: list[Decision] = kv.out
         self._registry = registry
-        self._admission = admission
+        self._waiting = waiting
+        self._running = running
         self._batching = batching
         self.in_flight: Mapping[str, Turn] = {}
 
@@ -42,7 +45,7 @@ class Endings:
         """End a running turn as its batch reported it."""
         failed = outcome.outcome is Outcome.FAILED
         context, job = turn.context, turn.job
-        self._admission.stop(turn)
+        self._running.remove(turn)
         self._kv.end_run(turn, trusted=not failed)
         turn.take(TurnInput.FAIL if failed else TurnInput.FINISH)
         self._registry.forget_turn(turn)
@@ -61,7 +64,7 @@ class Endings:
 
     def stopped(self, turn: Turn) -> None:
         """End a turn that was cancelled in flight: its batch is reported."""
-        self._admission.stop(turn)
+        self._running.remove(turn)
         if turn.context.holding.state is KvState.DEVICE_DEAD:
             self._kv.bury(turn)
         else:
@@ -125,7 +128,7 @@ class Endings:
         """Take a turn that is not in flight out of the batch or the queue."""
         if turn.state is TurnState.RUNNING:
             self._batching.settle()
-            self._admission.stop(turn)
+            self._running.remove(turn)
             self._kv.end_run(turn, trusted=True)
         else:
-            self._admission.unwait(turn, now_us)
+            self._waiting.end_by(turn, now_us)

@@ -71,10 +71,9 @@ def inv_2_everything_is_in_one_state(view: Snapshot) -> None:
         if turn.state is not TurnState.STOPPING:
             _turn_agrees(turn, caches.get((turn.tenant, turn.session_id, turn.context_id)))
     for job in view.jobs:
-        if live[job.tenant, job.job_id] > job.live_turns:
-            raise InvariantError(
-                "INV-2", f"job {job.job_id!r} says {job.live_turns} live turns of {live[job.tenant, job.job_id]}"
-            )
+        counted = live[job.tenant, job.job_id]
+        if counted > job.live_turns:
+            raise InvariantError("INV-2", f"job {job.job_id!r} knows {job.live_turns} live turns of {counted}")
     if not live.keys() <= jobs:
         raise InvariantError("INV-2", f"turns of jobs that are not live: {min(live.keys() - jobs)}")
 

@@ -113,6 +113,19 @@ class Ledger:
             del self.caches[cache.cache_serial]
             cache.cache_serial = 0
 
+    def active_contexts(self) -> int:
+        """Return how many parked contexts of live jobs hold device blocks: with the running ones, those that grow."""
+        return sum(1 for cache in self.caches.values() if isinstance(cache, Context) and cache.job is not None)
+
+    def next_judgement_us(self, now_us: int) -> int | None:
+        """Return when the next kept cache stops being kept, or ``None`` where none is."""
+        times = [
+            cache.keep_until_us
+            for cache in self.caches.values()
+            if isinstance(cache, Context) and cache.turn is None and cache.keep_until_us > now_us
+        ]
+        return min(times, default=None)
+
     def _move_device(self, freed: int) -> None:
         self.device_free += freed
         if self.device_free < 0:

@@ -84,7 +84,7 @@ class Limits:
     steps_max: int = field(default=1_024, validator=_positive)
     """Steps of one ``RunBatch``; bounds how long a driver may go without asking."""
     bypass_max: int = field(default=8_192, validator=_natural)
-    """K of LIVE-1, in dispatches over a job's whole life; 200 jobs of 40 turns: lower cuts the tail, raises the mean."""
+    """K of LIVE-1, in dispatches over a job's life: 200 jobs of 40 turns. Lower cuts the tail and raises the mean."""
     preemptions_max: int = field(default=3, validator=_natural)
     """P of LIVE-3: then the turn reserves its maximum; a few, since each costs a recomputation."""
     growth_ahead_steps: int = field(default=32, validator=_positive)

@@ -215,5 +215,3 @@ def _remaining_keys(index: int, compute_class: int, context_tokens: int, tool: s
         (compute_class, turn_bucket, context_bucket),
         (compute_class, turn_bucket, context_bucket, tool),
     )
-
-

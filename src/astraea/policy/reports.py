@@ -10,14 +10,15 @@ from attrs import define
 
 from astraea.errors import ContractError
 from astraea.events import BatchDone, BatchOverdue, Outcome, SwapDone, SwapOverdue
-from astraea.policy.admission import Admission
 from astraea.policy.batching import Batching
 from astraea.policy.copies import Copies
 from astraea.policy.endings import Endings
 from astraea.policy.kv import KvCaches
 from astraea.policy.registry import Registry
+from astraea.policy.running import Running
 from astraea.policy.state import Holding, Turn
 from astraea.policy.tables import KvState, TurnInput, TurnState
+from astraea.policy.waiting import Waiting
 
 __all__ = ["InFlight", "Reports"]
 
@@ -36,13 +37,14 @@ class Reports:
     """Settles reports; knows what is owed and what is overdue."""
 
     def __init__(
-        self, kv: KvCaches, copies: Copies, registry: Registry, admission: Admission, batching: Batching,
-        endings: Endings,
+        self, *, kv: KvCaches, copies: Copies, registry: Registry, waiting: Waiting, running: Running,
+        batching: Batching, endings: Endings,
     ) -> None:  # fmt: skip
         self._kv = kv
         self._copies = copies
         self._registry = registry
-        self._admission = admission
+        self._waiting = waiting
+        self._running = running
         self._batching = batching
         self._endings = endings
         self.in_flight: InFlight | None = None
@@ -113,7 +115,7 @@ class Reports:
         frozen = []
         for turn in flight.turns.values():
             frozen.append((self._kv.batch_overdue(turn), turn))
-            self._admission.stop(turn)
+            self._running.remove(turn)
             turn.take(TurnInput.BATCH_OVERDUE)
             self._registry.forget_turn(turn)
         self.frozen[event.batch_id] = frozen
@@ -149,4 +151,4 @@ class Reports:
             return
         if turn.state is TurnState.RETURNING:
             turn.take(happened)
-        self._admission.renew(turn, now_us)
+        self._waiting.renew(turn, now_us)

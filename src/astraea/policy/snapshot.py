@@ -124,7 +124,7 @@ def take_snapshot(core: Scheduler) -> Snapshot:
         copies_owed=tuple(core._copies.ops),
         batch_owed=core._reports.in_flight.batch_id if core._reports.in_flight else None,
         batches_overdue=tuple(core._reports.frozen),
-        open_turn=core._admission.open_turn.turn_id if core._admission.open_turn else None,
+        open_turn=core._waiting.open_turn.turn_id if core._waiting.open_turn else None,
         wake_us=core._wake_us,
         worst_bypass=max([core._registry.worst_bypass, *map(core._guard.bypasses, core._registry.jobs.values())]),
         draining=core._draining,

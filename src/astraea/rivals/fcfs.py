@@ -51,4 +51,8 @@ class Fcfs(Unlearned):
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
-        self.queue = StaticQueue(lambda job, size, serial: (serial,))
+        self.queue = StaticQueue(_by_arrival)
+
+
+def _by_arrival(_job: Job, _size: int, serial: int) -> tuple[int, ...]:
+    return (serial,)

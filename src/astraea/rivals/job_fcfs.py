@@ -15,7 +15,7 @@ from astraea.rivals.fcfs import Unlearned
 __all__ = ["JobFcfs", "JobFcfsKept"]
 
 
-def _by_job(job: Job, size: int, serial: int) -> tuple[int, ...]:
+def _by_job(job: Job, _size: int, serial: int) -> tuple[int, ...]:
     return (job.arrival, serial)
 
 

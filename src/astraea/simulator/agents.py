@@ -14,8 +14,9 @@ from attrs import Factory, define
 from astraea.events import Hints, Oracle, Outcome, SharedPrefix, TurnArrived, TurnOutcome
 from astraea.policy.limits import Limits
 from astraea.simulator.jobs import JobSpec, TurnSpec
+from astraea.simulator.results import JobResult
 
-__all__ = ["Agent", "LiveTurn", "remaining_service_us", "stages_of"]
+__all__ = ["Agent", "LiveTurn", "longest_output", "remaining_service_us", "stages_of"]
 
 
 @define(slots=True, eq=False)
@@ -63,6 +64,11 @@ class Agent:
     queue_us: int = 0
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Tenant and session."""
+        return (self.spec.tenant, self.session_id)
+
+    @property
     def done(self) -> bool:
         """Whether every stage has ended."""
         return self.stage >= len(self.stages)
@@ -91,6 +97,12 @@ class Agent:
         if not self.spec.shared_prefix_id:
             return None
         return SharedPrefix(self.spec.shared_prefix_id, self.spec.shared_prefix_tokens)
+
+    def result(self, now_us: int, alone_us: int) -> JobResult:
+        """Return how the job fared, now that it is done."""
+        spec = self.spec
+        waits_us = sum(turn.tool_wait_us for turn in spec.turns)
+        return JobResult(spec.job_id, self.begun_us, now_us, alone_us, waits_us, self.queue_us, len(spec.turns))
 
     def waits(self, now_us: int, change: int) -> None:
         """Count a turn that began (+1) or ceased (-1) to wait; the time with any adds to ``queue_us``."""
@@ -132,3 +144,9 @@ def remaining_service_us(stages: Sequence[tuple[TurnSpec, ...]], limits: Limits)
         later_token_ns += own_token_ns + sum(t.context_tokens * token_ns * t.new_prompt_tokens for t in stage)
     remaining.reverse()
     return remaining
+
+
+def longest_output(jobs: Sequence[JobSpec]) -> int:
+    """Return the clients' ``max_tokens``: the least power of two that no output of the workload exceeds."""
+    longest = max((turn.output_tokens for job in jobs for turn in job.turns), default=1)
+    return 1 << (longest - 1).bit_length()

@@ -14,7 +14,8 @@ from attrs import frozen
 
 from astraea.errors import AstraeaError, ContractError, InvariantError, TraceError
 from astraea.rivals import make_policy
-from astraea.simulator.driver import limits_for, simulate
+from astraea.simulator.driver import simulate
+from astraea.simulator.engine import limits_for
 from astraea.simulator.jobs import JobSpec
 from astraea.simulator.profiles import EngineProfile
 from astraea.simulator.results import RunResult
