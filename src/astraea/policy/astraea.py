@@ -69,5 +69,4 @@ class LearningPolicy:
 
     def job_ended(self, job: Job) -> None:
         """Learn what was left at each of the job's turns."""
-        if job.records:
-            self.predictor.learn_job(job.records)
+        self.predictor.learn_job(job.records)

@@ -9,6 +9,8 @@ decisions do not depend on how many steps the driver runs at a time.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from astraea.decisions import Because, Chunk, Decision, Preempt, Reason
 from astraea.policy.evicting import Evicting
 from astraea.policy.kv import KvCaches
@@ -46,15 +48,16 @@ class Batching:
         self.steps_done += steps
         self.steps_left -= steps
 
-    def settle(self, *, keep_blocks: bool = False) -> None:
+    def settle(self, *, keep_blocks: bool = False, lost: Collection[str] = ()) -> None:
         """Write the steps that were run to their turns, and end the plan; blocks taken for more steps are freed.
 
-        ``keep_blocks``: they are not, because the engine may still be writing to them.
+        ``keep_blocks``: they are not, because the engine may still be writing to them. ``lost``: ids of turns whose
+        computation failed, so that none of it is written.
         """
         steps, self.steps_done, self.steps_left = self.steps_done, 0, 0
         planned, self._planned = self._planned, []
         for turn, tokens in planned:
-            if turn.serial not in self._running.turns:
+            if turn.turn_id in lost:
                 continue
             if steps:
                 done = turn.context.holding.device_tokens + tokens * steps
@@ -117,7 +120,7 @@ class Batching:
     def _preempt_latest(self, need: int, now_us: int) -> None:
         """Preempt the latest-arrived running turn that does not hold its maximum, the requester included."""
         candidates = [t for t in self._running.turns.values() if not t.reserves_max]
-        turn = max(candidates, key=lambda t: (t.job.arrival, t.serial))
+        turn = max(candidates, key=_arrived)
         turn.take(TurnInput.PREEMPT)
         turn.preemptions += 1
         self._running.remove(turn)
@@ -130,27 +133,30 @@ class Batching:
 
     def plan(self) -> bool:
         """Plan the next steps of the running turns; whether there is anything to run."""
-        budget = self._limits.step_tokens_max
+        running = self._running.turns.values()
+        first = min(running, key=_arrived)
+        # One token of each step is the earliest-arrived turn's own, so that it advances whatever passes it (LIVE-3).
+        budget = self._limits.step_tokens_max - 1
         steps = self._limits.steps_max
         decoding: list[Turn] = []
         planned: list[tuple[Turn, int]] = []
-        filling: list[tuple[Turn, int]] = []
-        for turn in self._running.turns.values():
+        filling: list[tuple[Turn, int, int]] = []
+        for turn in running:
+            own = 1 if turn is first else 0
             left = turn.goal_tokens - turn.context.holding.device_tokens
             if left > 1:
-                filling.append((turn, left))
-            elif budget:
-                budget -= 1
+                filling.append((turn, left, own))
+            elif budget + own:
+                budget -= 1 - own
                 decoding.append(turn)
                 planned.append((turn, 1))
                 steps = min(steps, turn.max_output_tokens - turn.sampled)
-        for turn, left in filling:
-            tokens = min(left, budget)
-            if not tokens:
-                break
-            budget -= tokens
-            planned.append((turn, tokens))
-            steps = min(steps, left // tokens)
+        for turn, left, own in filling:
+            tokens = min(left, budget + own)
+            if tokens:
+                budget -= tokens - own
+                planned.append((turn, tokens))
+                steps = min(steps, left // tokens)
         steps = self._affordable(decoding, steps)
         self._planned = planned
         self.steps_left = steps
@@ -194,3 +200,7 @@ class Batching:
                 chunk = Chunk(turn.turn_id, tokens)
             chunks.append(chunk)
         return self.chunks if len(chunks) == len(self.chunks) and tuple(chunks) == self.chunks else tuple(chunks)
+
+
+def _arrived(turn: Turn) -> tuple[int, int]:
+    return turn.job.arrival, turn.serial

@@ -136,7 +136,7 @@ class Scheduler:
         limits, registry = self.limits, self._registry
         blocks = limits.blocks_for(event.context_tokens + event.max_output_tokens)
         if blocks > self._ledger.device_usable:
-            return Reason.NEVER_FITS, None
+            return Reason.NEVER_FITS, None if blocks > limits.device_blocks else limits.retry_after_us
         if limits.tenant_kv_blocks_max is not None and blocks > limits.tenant_kv_blocks_max:
             return Reason.TENANT_KV_FULL, None
         if self._draining and not registry.joins_live_job(event):

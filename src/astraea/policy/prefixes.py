@@ -61,11 +61,10 @@ class Prefixes:
         """Unpin a prefix; of an unfinished filling whole blocks stay, or nothing where it is not to be trusted."""
         prefix.holders -= 1
         ledger = self._ledger
-        if prefix.replaced:
-            if not prefix.holders:
-                ledger.quarantine(-prefix.device_blocks)
-                ledger.resize_prefix(prefix, 0)
-                del self.frozen[prefix]
+        if prefix.replaced:  # it was being filled, so its filler is its only holder
+            ledger.quarantine(-prefix.device_blocks)
+            ledger.resize_prefix(prefix, 0)
+            del self.frozen[prefix]
             return
         if filler is not None and prefix.filler is filler:
             prefix.filler = None

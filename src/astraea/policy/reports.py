@@ -69,7 +69,7 @@ class Reports:
         stopping = [turn for turn in flight.turns.values() if turn.state is TurnState.STOPPING]
         if not event.ended and not stopping:
             return False
-        self._batching.settle()
+        self._batching.settle(lost=[o.turn_id for o in event.ended if o.outcome is Outcome.FAILED])
         for outcome in event.ended:
             turn = flight.turns[outcome.turn_id]
             if turn.state is TurnState.RUNNING:

@@ -76,8 +76,6 @@ class Safety:
         """Return how far a copy from the host would bring the turn, 0 where it brings nothing new."""
         context = turn.context
         holding = context.holding
-        if not holding.host_tokens:
-            return 0
         upto = min(holding.host_tokens, turn.goal_tokens - 1)
         base = holding.prefix.tokens if holding.prefix is not None else 0
         return upto if upto > max(base, self._kv.resident_tokens(context)) else 0

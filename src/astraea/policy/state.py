@@ -204,12 +204,6 @@ class Turn:
         """Most tokens that the turn may ever hold."""
         return self.prompt_tokens + self.max_output_tokens
 
-    @property
-    def waiting(self) -> bool:
-        """Whether it waits in the sense of LIVE-1."""
-        state = self.state
-        return state is TurnState.WAITING or state is TurnState.PREEMPTED or state is TurnState.RETURNING
-
     def take(self, happened: TurnInput) -> None:
         """Move by a row of the table (INV-2)."""
         self.state = next_turn_state(self.state, happened)

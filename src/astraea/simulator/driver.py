@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
-from astraea.decisions import Decision, Preempt, Refuse, RunBatch, SwapIn, SwapOut, WakeAt
+from astraea.decisions import Decision, DropCache, Hold, Preempt, Refuse, RunBatch, SwapIn, SwapOut, WakeAt
 from astraea.errors import InvariantError, UsageError
 from astraea.events import BatchDone, Event, SessionClosed, SwapDone
 from astraea.policy.core import Scheduler
@@ -72,8 +72,6 @@ class Simulation:
         remaining = remaining_service_us(stages, self._limits) if self._policy.clairvoyant else []
         return Agent(job, stages, job.session_id or job.job_id, output_max, remaining)
 
-    # Time
-
     def run(self, agents: int | None, on_progress: Callable[[int, int], None] | None) -> None:
         """Run until every job has ended; ``agents`` jobs at a time where given (closed loop)."""
         total = len(self._agents)
@@ -118,8 +116,6 @@ class Simulation:
         self._digest.reported(event)
         self._core.handle(event)
 
-    # Decisions
-
     def _decide(self) -> None:
         now_us = self._engine.now_us
         began = perf_counter_ns()
@@ -144,6 +140,8 @@ class Simulation:
                 raise UsageError(f"turn {decision.turn_id} was refused: {decision.because.reason}")
             case WakeAt():
                 self._wake_us = decision.at_us
+            case DropCache() | Hold():
+                pass
 
     def _copy(self, decision: SwapOut | SwapIn) -> None:
         op_id = decision.op_id
@@ -168,8 +166,6 @@ class Simulation:
         self._handle(BatchDone(now_us, batch.batch_id, steps, tuple(ended)))
         for turn in finished:
             self._turn_ended(turn, now_us)
-
-    # Agents
 
     def _starts(self, agent: Agent) -> Callable[[int], None]:
         def start(now_us: int) -> None:
