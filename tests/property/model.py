@@ -120,6 +120,8 @@ class Turn:
     """Tokens whose KV stands on the device while it runs."""
     reserved: int = 0
     preemptions: int = 0
+    fills: bool = False
+    """It was filling its shared prefix when the present batch began."""
 
     @property
     def waits(self):
@@ -202,7 +204,12 @@ class Model:
             self._arrived(event, admitted, numbers)
         else:
             handler(event)
+        self._forget()
+
+    def _forget(self):
+        """Forget what holds nothing and belongs to nobody."""
         self.holdings = [h for h in self.holdings if h.blocks or h.host_blocks or not self._forgettable(h)]
+        self.prefixes = [p for p in self.prefixes if p.held_blocks or p.holders or self._named(p)]
 
     def _forgettable(self, holding):
         tenant, session, context = holding.name
@@ -402,6 +409,8 @@ class Model:
         """Take a turn off its blocks; what it computed stays as a cache."""
         holding = turn.context.holding
         holding.content = turn.tokens[: turn.done] if trusted else []
+        if turn.fills and not trusted:
+            holding.prefix.filler = turn  # what it filled in this batch is not to be trusted either
         turn.context.history = list(turn.tokens)
         self._let_go(holding.prefix, turn, trusted=trusted)
         turn.reserved = 0
@@ -533,7 +542,7 @@ class Model:
                 case WakeAt():
                     pass
         require(not self.to_refuse, "INV-4", f"turns {self.to_refuse} are neither admitted nor refused")
-        self.prefixes = [p for p in self.prefixes if p.held_blocks or p.holders or self._named(p)]
+        self._forget()
 
     def _named(self, prefix):
         return any(c.holding.prefix is prefix for contexts in self.sessions.values() for c in contexts.values())
@@ -649,6 +658,9 @@ class Model:
             self._dispatched(dispatch)
         self.batch, self.members = batch, dict(self.running)
         self._earliest_advances(batch)
+        for turn in self.running.values():
+            prefix = turn.context.holding.prefix
+            turn.fills = prefix is not None and prefix.filler is turn
         require(batch.max_steps >= 1 and batch.chunks, "INV-6", f"{batch} runs nothing")
         require(len({c.turn_id for c in batch.chunks}) == len(batch.chunks), "INV-4", f"{batch.chunks}")
         budget = sum(chunk.tokens for chunk in batch.chunks)

@@ -48,21 +48,19 @@ class Batching:
         self.steps_done += steps
         self.steps_left -= steps
 
-    def settle(self, *, keep_blocks: bool = False, lost: Collection[str] = ()) -> None:
+    def settle(self, *, keep_blocks: bool = False, lost: Collection[str] = (), lost_steps: int = 0) -> None:
         """Write the steps that were run to their turns, and end the plan; blocks taken for more steps are freed.
 
-        ``keep_blocks``: they are not, because the engine may still be writing to them. ``lost``: ids of turns whose
-        computation failed, so that none of it is written.
+        ``keep_blocks``: they are not, because the engine may still be writing to them. ``lost``: ids of turns for which
+        the last ``lost_steps`` steps failed, so that these are not written.
         """
         steps, self.steps_done, self.steps_left = self.steps_done, 0, 0
         planned, self._planned = self._planned, []
         for turn, tokens in planned:
-            if turn.turn_id in lost:
-                continue
-            if steps:
-                done = turn.context.holding.device_tokens + tokens * steps
-                turn.sampled += max(0, done - turn.goal_tokens + 1)
-            self._kv.progress(turn, tokens * steps, keep_blocks=keep_blocks)
+            computed = tokens * (steps - lost_steps if turn.turn_id in lost else steps)
+            if computed:
+                turn.sampled += max(0, turn.context.holding.device_tokens + computed - turn.goal_tokens + 1)
+            self._kv.progress(turn, computed, keep_blocks=keep_blocks)
 
     def unwritten_tokens(self) -> dict[int, int]:
         """Return the tokens that each planned turn has computed and that are not written yet, by turn serial."""

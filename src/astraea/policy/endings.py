@@ -62,13 +62,13 @@ class Endings:
             job.failed |= failed
             self._registry.end_job_if_done(job)
 
-    def stopped(self, turn: Turn) -> None:
+    def stopped(self, turn: Turn, *, trusted: bool) -> None:
         """End a turn that was cancelled in flight: its batch is reported."""
         self._running.remove(turn)
         if turn.context.holding.state is KvState.DEVICE_DEAD:
-            self._kv.bury(turn)
+            self._kv.bury(turn, trusted=trusted)
         else:
-            self._kv.end_run(turn, trusted=True)
+            self._kv.end_run(turn, trusted=trusted)
         turn.take(TurnInput.BATCH_DONE)
         self._registry.forget_turn(turn)
         self._registry.end_job_if_done(turn.job)

@@ -207,11 +207,11 @@ class KvCaches:
             self._give_up(context)
         self.prefixes.forsake(context)
 
-    def bury(self, turn: Turn) -> None:
+    def bury(self, turn: Turn, *, trusted: bool) -> None:
         """Free a holding whose session closed while the engine computed on it: the batch is reported."""
         holding = turn.context.holding
         if holding.prefix is not None:
-            self.prefixes.let_go(holding.prefix, turn, trusted=True)
+            self.prefixes.let_go(holding.prefix, turn, trusted=trusted)
         holding.take(KvInput.BATCH_DONE)
         self._give_up(turn.context)
 

@@ -69,13 +69,14 @@ class Reports:
         stopping = [turn for turn in flight.turns.values() if turn.state is TurnState.STOPPING]
         if not event.ended and not stopping:
             return False
-        self._batching.settle(lost=[o.turn_id for o in event.ended if o.outcome is Outcome.FAILED])
+        failed = {outcome.turn_id for outcome in event.ended if outcome.outcome is Outcome.FAILED}
+        self._batching.settle(lost=failed, lost_steps=event.steps)
         for outcome in event.ended:
             turn = flight.turns[outcome.turn_id]
             if turn.state is TurnState.RUNNING:
                 self._endings.report(turn, outcome, event.now_us)
         for turn in stopping:
-            self._endings.stopped(turn)
+            self._endings.stopped(turn, trusted=turn.turn_id not in failed)
         return True
 
     def _check_batch(self, event: BatchDone) -> InFlight:
