@@ -364,7 +364,6 @@ class Model:
         self.steps += event.steps
         for chunk in batch.chunks:
             self._compute(members[chunk.turn_id], chunk.tokens * event.steps)
-        failed = {outcome.turn_id for outcome in event.ended if outcome.outcome is Outcome.FAILED}
         for outcome in event.ended:
             turn = members[outcome.turn_id]
             if turn.state == "running":
