@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from astraea.errors import ContractError
 from astraea.events import BatchDone, Outcome
 from astraea.policy.tables import TurnState
@@ -11,11 +13,14 @@ from astraea.trace.check_records import Batch, Turn, broken
 __all__ = ["check_outcomes", "run_steps"]
 
 
-def run_steps(batch: Batch, steps: int, memory: Memory) -> set[str]:
-    """Write the steps of a batch to its turns; return those that sampled a token in the last one."""
+def run_steps(batch: Batch, steps: int, memory: Memory, failed: Collection[str]) -> set[str]:
+    """Write the steps of a batch to its turns, but not to those that failed; return those that sampled in the last."""
     sampled = set()
     for chunk in batch.chunks:
         turn = batch.members[chunk.turn_id]
+        if turn.turn_id in failed:
+            memory.progress(turn, 0)
+            continue
         goal, done = turn.goal_tokens, turn.context.holding.device_tokens + chunk.tokens * steps
         if steps and done >= goal:
             sampled.add(turn.turn_id)

@@ -167,6 +167,9 @@ class Memory(Blocks):
         context, prefix = holding.context, holding.prefix
         if not holding.closed_line:
             context.holding = Holding(context, prefix)
+            if holding.edited_in_copy and prefix is not None and holding.cap_prefix_tokens < prefix.tokens:
+                self.forsake_prefix(context)
+                context.holding.prefix = None
         if prefix is None:
             return
         if filler is not None and prefix.filler is filler:

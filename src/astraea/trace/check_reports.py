@@ -121,7 +121,8 @@ class Reports:
         if not 0 <= event.steps <= batch.max_steps:
             raise ContractError("bad-steps", f"batch {event.batch_id} may run 0 to {batch.max_steps} steps")
         self.batch = None
-        sampled = run_steps(batch, event.steps, self.memory)
+        failed = {outcome.turn_id for outcome in event.ended if outcome.outcome is Outcome.FAILED}
+        sampled = run_steps(batch, event.steps, self.memory, failed)
         stopping = [turn for turn in batch.members.values() if turn.state is TurnState.STOPPING]
         self.news = self.news or bool(event.ended or stopping)
         check_outcomes(batch, event, sampled, self.jobs.ended)
@@ -130,7 +131,7 @@ class Reports:
             if turn.state is TurnState.RUNNING:
                 self._end(turn, outcome)
         for turn in stopping:
-            self.memory.end_run(turn, trusted=True)
+            self.memory.end_run(turn, trusted=turn.turn_id not in failed)
             self.jobs.move(turn, TurnInput.BATCH_DONE, self.line)
             self.jobs.end_if_done(turn.job)
 
