@@ -179,10 +179,10 @@ def test_jobs_too_large_or_too_short_are_left_out_and_waits_are_capped():
     assert filter_jobs(jobs, tokens_max=15) == (jobs, 0)
 
 
-@pytest.mark.parametrize("bound", [{"pool_tokens": 0}, {"min_turns": 0}, {"tool_cap_us": -1}])
+@pytest.mark.parametrize("bound", [{"tokens_max": 0}, {"min_turns": 0}, {"tool_cap_us": -1}])
 def test_a_bad_bound_is_refused(bound):
     with pytest.raises(UsageError):
-        filter_jobs([], **({"pool_tokens": 1} | bound))
+        filter_jobs([], **({"tokens_max": 1} | bound))
 
 
 # Real traces, where someone has them.
