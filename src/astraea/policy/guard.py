@@ -99,7 +99,7 @@ class BypassGuard:
             above = add[node]
             slack += above
             left, right = low[2 * node], low[2 * node + 1]
-            low[node] = (left if left < right else right) + above  # noqa: FURB136 - min() costs twice the loop
+            low[node] = (left if left < right else right) + above  # noqa: FURB136 - the hottest loop: no call
         if not still_waits:
             if job.promoted:
                 self._promoted_goes(job)

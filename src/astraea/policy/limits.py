@@ -45,7 +45,7 @@ class EngineCosts:
 
 @frozen(slots=True, kw_only=True)
 class Tuning:
-    """The preferences of Astraea's own policy; ``docs/design.md`` section 7 says what each was measured to buy."""
+    """The preferences of Astraea's own policy; ``docs/design.md`` section 7 says what each is for."""
 
     exponent_inverse: int = field(default=4, validator=_positive)
     """The response ratio is ``wait^(1/n) / size`` with this n; 1 is the textbook ratio."""
@@ -84,7 +84,7 @@ class Limits:
     steps_max: int = field(default=1_024, validator=_positive)
     """Steps of one ``RunBatch``; bounds how long a driver may go without asking."""
     bypass_max: int = field(default=8_192, validator=_natural)
-    """K of LIVE-1, in dispatches over a job's life: 200 jobs of 40 turns. Lower cuts the tail and raises the mean."""
+    """K of LIVE-1, in dispatches over a job's life: 200 jobs of 40 turns. Lower serves the old sooner, others later."""
     preemptions_max: int = field(default=3, validator=_natural)
     """P of LIVE-3: then the turn reserves its maximum; a few, since each costs a recomputation."""
     growth_ahead_steps: int = field(default=32, validator=_positive)

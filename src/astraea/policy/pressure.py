@@ -1,7 +1,8 @@
 """Which caches to keep under memory pressure, and for whom to give them up: two answers to the same questions.
 
-Keeping the right KV matters more than the order of the turns: without it most prefill work is recomputation, and no
-order helps. :class:`KeepByReuse` is Astraea's. :class:`LeastRecentlyUsed` is what engines with a prefix cache do.
+In a full pool a cache that is lost between two calls is computed again, and under pressure that becomes most of the
+prefill work (``recomputed_share`` of a simulation shows it). :class:`KeepByReuse` is
+Astraea's. :class:`LeastRecentlyUsed` is what engines with a prefix cache do.
 
 *Keeping over a tool wait.* To keep C tokens for a time costs what the pool could do meanwhile; to lose them costs
 their recomputation. The wait at which the two are even is the time to refill the whole pool at the cost of this cache,

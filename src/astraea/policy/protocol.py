@@ -89,7 +89,7 @@ class Policy(Protocol):
     guarded: bool
     """Whether the bypass bound is enforced."""
     clairvoyant: bool
-    """Whether it reads :class:`astraea.events.Oracle`; excepted from INV-9 and barred from serving."""
+    """Whether it reads :class:`astraea.events.Oracle`; excepted from INV-9 and not for serving."""
     blocking: Blocking
     queue: ReadyQueue
     memory: Memory

@@ -11,8 +11,8 @@
   other requests. T_api is the mean wait of the tool; it is judged once, at the call, as published.
 * *Adaptation*: a batch is refilled at every boundary, from all queues in order (the paper runs a batch of one queue to
   completion); what does not fit is passed over (Algorithm 1, line 9). The paper does not say what becomes of the
-  cache of a turn that is ready and waits; here a turn may evict the caches of those that rank after it, the most
-  favourable to the paper of the readings that were tried (none of them, any of them, those that rank after).
+  cache of a turn that is ready and waits; here a turn may evict the caches of those that rank after it, so that order
+  and memory agree. Token cost, which the paper leaves open too, is a turn's new prompt tokens plus its output.
 
 The paper states no watermark and no ageing ratio; 0.9 and 10 are assumed. No bound on waiting follows: ``guarded`` is
 false.
