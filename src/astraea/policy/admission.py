@@ -170,7 +170,7 @@ class Admission:
         because = Because(Reason.DEMAND, (("for_turn", turn.serial), ("short_blocks", short)))
         while plan:
             self._evicting.for_turn(plan, turn, because, self._now_us)
-            # A prefix may go only once nothing depends on it: where everything yields, ask again.
+            # The host may have declined a copy that the plan counted on: where everything yields, ask again.
             short = target - self._ledger.device_free - self._copies.promised_blocks
             plan = self._safety.plan(turn, short, force, self._now_us) if force is Force.ALL and short > 0 else None
         if self._ledger.device_free >= target and not self._copies.promised_blocks:
