@@ -43,6 +43,16 @@ ROOT_REACH = 2
 BASE_PACKAGES = {"attrs", "sortedcontainers"}
 EXTRA_PACKAGES = {
     "testing": {"hypothesis"},
+    "executor": {
+        "filelock",
+        "gguf",
+        "huggingface_hub",
+        "numpy",
+        "safetensors",
+        "tokenizers",
+        "torch",
+        "transformers",
+    },
     "cli": {"matplotlib", "rich", "structlog", "typer"},
 }
 """What a unit may import beyond the base install: what its extra brings."""
