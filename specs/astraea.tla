@@ -11,8 +11,9 @@
    host leaves on the device is chosen when it is reported. *)
 EXTENDS Integers, Sequences, TLC
 
-CONSTANTS Sessions, Pool, HostPool, Max, K, P, Guarded
-\* Max: blocks of each turn's prompt and maximum output. K, P: bypass_max, preemptions_max.
+CONSTANTS Sessions, Pool, HostPool, Max, K, P, Wrong
+\* Max: blocks of each turn's prompt and maximum output. K, P: bypass_max, preemptions_max. Wrong: the rule that is
+\* broken, "nothing" if none is.
 
 VARIABLES
     turn,         \* by session: a state of TURN_TABLE, or "tool" between two turns, or "idle" without a job
@@ -72,7 +73,7 @@ Becomes(f) ==
 (* Rule 9: what no longer fits beside what is frozen ends at once, in flight with the batch's report. *)
 Squeezed(f, fr, fl) ==
     [s \in Sessions |->
-        IF f[s] \in {"idle", "tool", "stopping"} \/ Max <= Usable(fr) THEN f[s]
+        IF Wrong = "quarantine ends no turn" \/ f[s] \in {"idle", "tool", "stopping"} \/ Max <= Usable(fr) THEN f[s]
         ELSE IF s \in fl THEN "stopping" ELSE "idle"]
 
 (* Events *)
@@ -141,7 +142,8 @@ SwapOverdue(s) ==
     /\ Becomes(Squeezed(Back(s), frozen', flight))
     /\ kv' = [kv EXCEPT ![s] = "none"] /\ dev' = [dev EXCEPT ![s] = 0] /\ hst' = [hst EXCEPT ![s] = 0]
     /\ had' = [had EXCEPT ![s] = 0]
-    /\ UNCHANGED <<free, hfree, flight>>
+    /\ free' = free + (IF Wrong = "free before the report" THEN dev[s] ELSE 0)
+    /\ UNCHANGED <<hfree, flight>>
 
 (* Late reports. That of an overdue batch frees all that it froze at once in the code, and here one after the other. *)
 Freed(s) ==
@@ -154,11 +156,11 @@ SwapDoneLate(s) == frozen[s].owed = "copy" /\ Freed(s)
 
 (* Decisions, all between batches *)
 
-Want(s) == IF count[s] >= P THEN Max ELSE need[s]
+Want(s) == IF count[s] >= P /\ Wrong # "no maximum after P preemptions" THEN Max ELSE need[s]
 
 MayBePlaced(s) ==  \* rule 1, rule 5, and room
     /\ Between /\ Ready(s) /\ ~Owed(s)
-    /\ Guarded => \A r \in Sessions \ {s} : (promoted[r] /\ Waits(r)) => (promoted[s] /\ Before(s, r))
+    /\ Wrong = "no guard" \/ \A r \in Sessions \ (IF Wrong = "a promoted job bars itself" THEN {} ELSE {s}) : (promoted[r] /\ Waits(r)) => (promoted[s] /\ Before(s, r))
     /\ Want(s) - dev[s] <= free
 
 Holds(s, b) == dev' = [dev EXCEPT ![s] = b] /\ free' = free + dev[s] - b
@@ -167,10 +169,10 @@ Dispatch(s) ==
     /\ MayBePlaced(s)
     /\ LET passed == {r \in Sessions : Waits(r) /\ Before(r, s)} IN
         /\ bypasses' = [r \in Sessions |-> bypasses[r] + IF r \in passed THEN 1 ELSE 0]
-        /\ promoted' = [r \in Sessions |-> promoted[r] \/ (Live(r) /\ bypasses'[r] >= K)]
+        /\ promoted' = [r \in Sessions |-> promoted[r] \/ (Live(r) /\ bypasses'[r] >= K + (IF Wrong = "promotion at K + 1" THEN 1 ELSE 0))]
     /\ turn' = [turn EXCEPT ![s] = "running"] /\ kv' = [kv EXCEPT ![s] = "device"]
     /\ Holds(s, Larger(dev[s], Want(s)))
-    /\ full' = [full EXCEPT ![s] = count[s] >= P]
+    /\ full' = [full EXCEPT ![s] = count[s] >= P /\ Wrong # "no preemption cap"]
     /\ UNCHANGED <<hst, hfree, had, need, count, order, flight, frozen>>
 
 SwapIn(s) ==
@@ -180,7 +182,7 @@ SwapIn(s) ==
     /\ UNCHANGED <<hst, hfree, had, need, count, full, jobs, flight, frozen>>
 
 SwapOut(s) ==
-    /\ Between /\ Cache(s) /\ dev[s] > hst[s] /\ dev[s] - hst[s] <= hfree
+    /\ Between /\ (Cache(s) \/ (Wrong = "a running cache is copied" /\ kv[s] = "device")) /\ dev[s] > hst[s] /\ dev[s] - hst[s] <= hfree
     /\ kv' = [kv EXCEPT ![s] = "leaving"]
     /\ had' = [had EXCEPT ![s] = hst[s]]
     /\ hst' = [hst EXCEPT ![s] = dev[s]] /\ hfree' = hfree - (dev[s] - hst[s])
