@@ -54,7 +54,6 @@ EXTRA_PACKAGES = {
         "transformers",
     },
     "cli": {"matplotlib", "rich", "structlog", "typer"},
-    "executor": {"safetensors", "torch", "transformers"},
 }
 """What a unit may import beyond the base install: what its extra brings."""
 
