@@ -19,8 +19,8 @@ import z3
 
 from specs import Claim
 from specs.bypass import BYPASS
+from specs.guard_clocks import GUARD_CLOCKS
 from specs.ordering import ORDERING
-from specs.slack_tree import SLACK_TREE
 
 __all__ = ["OBLIGATIONS", "Obligation", "Verdict", "main", "tried"]
 
@@ -54,7 +54,7 @@ class Verdict:
 
 OBLIGATIONS: Final = [
     Obligation(f"{name} / wrong: {wrong}" if wrong else name, claim, "refuted" if wrong else "proved")
-    for name, (right, wrongs) in {**ORDERING, **BYPASS, **SLACK_TREE}.items()
+    for name, (right, wrongs) in {**ORDERING, **BYPASS, **GUARD_CLOCKS}.items()
     for wrong, claim in {"": right, **wrongs}.items()
 ]
 

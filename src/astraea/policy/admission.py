@@ -74,14 +74,15 @@ class Admission:
             placed = self._try_place(self._waiting.open_turn, Force.CHOSEN) is None
             if placed and not self._promoted_are_placed():
                 return
-        cursor = self._waiting.walk(self._now_us)
+        waiting, guard = self._waiting, self._guard
+        cursor = waiting.walk(self._now_us)
         blocked = 0
         while blocked < self._limits.blocked_scan_max and (turn := cursor.next()) is not None:
-            if turn is self._waiting.open_turn or self._waiting.is_stale(turn):
+            if turn is waiting.open_turn or turn.serial in waiting.stale:
                 continue
             reason = self._try_place(turn, Force.CHOSEN)
             if reason is None:
-                if not self._promoted_are_placed():
+                if guard.head is not None and not self._promoted_are_placed():
                     return
                 continue
             blocked += 1
@@ -139,7 +140,7 @@ class Admission:
 
     def _barred(self, turn: Turn) -> Reason | None:
         """Return why a turn cannot be placed whatever room there is."""
-        if self._running.full:
+        if len(self._running.turns) >= self._limits.batch_turns_max:
             return Reason.BATCH_FULL
         holding = turn.context.holding
         if holding.state is KvState.LEAVING or holding.state is KvState.RETURNING:
@@ -147,7 +148,7 @@ class Admission:
         prefix = holding.prefix
         if prefix is not None and prefix.filler is not None:
             return Reason.PREFIX_FILLING
-        if self._running.over_tenant_cap(turn):
+        if self._running.capped and self._running.over_tenant_cap(turn):
             return Reason.TENANT_KV
         return None
 

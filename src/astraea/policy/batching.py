@@ -163,6 +163,8 @@ class Batching:
 
     def _affordable(self, decoding: list[Turn], steps: int) -> int:
         """Return how many of the steps the free blocks allow, and take the blocks of these."""
+        if not decoding:
+            return steps
         low, high = 1, steps
         while low < high:
             middle = (low + high + 1) // 2

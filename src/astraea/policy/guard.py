@@ -1,28 +1,35 @@
-"""The bypass bound of LIVE-1: exact bookkeeping in O(log n), whatever the load.
+"""The bypass bound of LIVE-1: exact bookkeeping whose cost hardly depends on how many jobs wait.
 
 *Bypass*: a dispatch of a turn of a later-arrived job while an earlier job has a turn waiting. A job's *slack* is K less
-its bypasses so far; at slack 0 the job is promoted, for good. A dispatch of the job in slot ``a`` takes one from the
-slack of every waiting job in a slot before ``a``.
+its bypasses so far; at slack 0 the job is promoted, for good. Jobs sit in *slots* in order of arrival, and a dispatch
+from one slot passes every waiting job in a slot before it.
 
-The slacks stand in the leaves of a segment tree in order of arrival, infinite where nothing waits or nothing is to be
-counted (promoted jobs are passed by nobody while they wait). ``low[i]`` is the least slack under node ``i``, with all
-that ``add[i]`` says of the whole subtree, but not what the nodes above say. A dispatch walks from its leaf to the root
-once: it takes one from each subtree that hangs off to the left, and its job's own leaf leaves the tree on the way. The
-root shows after every single dispatch whether someone reached 0, so a promotion is never late.
+How often a waiting job was passed is counted exactly whenever it is asked: what it was when the wait began, plus the
+dispatches from later slots since then (``passes.py``). Who has reached K must be known after every single dispatch, and
+looking at everybody is what this file avoids. A slack falls by at most one in a dispatch, and not at all in one from an
+earlier slot. So a job looked at once need not be looked at again before as many such dispatches, and that is kept by
+two clocks. Slots are cut into *groups*; a group's clock counts the dispatches from its own and later slots, and each
+waiting job stands in its group's heap with the time on that clock before which its slack cannot be used up. The clock
+of all dispatches runs no slower than any group's, so the groups stand in one heap in the same way. A dispatch compares
+one number; what is due is counted exactly, and promoted or put back. A promotion is never late.
 
-Slots are arrival numbers squeezed together: when they run out, live jobs are numbered anew in the same order.
-``tests/property`` holds all this against a scan of every job.
+When slots run out, live jobs are numbered anew in the same order. ``tests/property`` holds all this against a scan of
+every job, and ``specs/guard_clocks.py`` proves the steps.
 """
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
+
 from sortedcontainers import SortedDict
 
+from astraea.policy.passes import PassCounter
 from astraea.policy.state import Job
 
 __all__ = ["BypassGuard"]
 
 _FIRST_SLOTS = 1_024
+_GROUP_SLOTS = 256
 _NEVER = 1 << 60
 
 
@@ -36,31 +43,48 @@ class BypassGuard:
         self._promoted_waiting: SortedDict[int, Job] = SortedDict()
         self.head: Job | None = None
         """The earliest-arrived promoted job that has a turn waiting."""
-        self._start_tree(_FIRST_SLOTS)
+        self._number([])
 
-    def _start_tree(self, slots: int) -> None:
-        self._size = slots
+    def _number(self, jobs: list[Job]) -> None:
+        """Give jobs the first slots, with room for at least as many more, and start the clocks at 0."""
+        self._slots = max(_FIRST_SLOTS, 2 << len(jobs).bit_length())
         self._used = 0
-        self._in_slot: list[Job | None] = [None] * slots
-        self._low = [_NEVER] * (2 * slots)
-        self._add = [0] * (2 * slots)
+        self._passes = PassCounter(self._slots)
+        self._dispatches = 0
+        self._heaps: list[list[tuple[int, int]]] = [[] for _ in range(-(-self._slots // _GROUP_SLOTS))]
+        """By group: the time on its clock at which to look at a job, and the job's arrival; one entry a job."""
+        self._alarms: list[tuple[int, int]] = []
+        """The time on the clock of all dispatches at which to look at a group, and the group."""
+        self._next_alarm = _NEVER
+        for job in jobs:
+            self._seat(job)
+
+    def _seat(self, job: Job) -> None:
+        job.guard_slot = self._used
+        job.guard_due = False
+        self._used += 1
 
     def enter(self, job: Job) -> None:
         """Know a new job; jobs enter in order of arrival."""
-        if self._used == self._size:
+        if self._used == self._slots:
             self._renumber()
         self._seat(job)
         self._jobs[job.arrival] = job
 
-    def _seat(self, job: Job) -> None:
-        job.guard_slot = self._used
-        self._in_slot[self._used] = job
-        self._used += 1
-
     def leave(self, job: Job) -> None:
         """Forget a job that ended; none of its turns waits."""
-        self._in_slot[job.guard_slot] = None
         del self._jobs[job.arrival]
+
+    def _renumber(self) -> None:
+        jobs = list(self._jobs.values())
+        waiting = [job for job in jobs if job.waiting_turns and not job.promoted]
+        for job in waiting:
+            job.bypasses = self.bypasses(job)
+        self._number(jobs)
+        for job in waiting:
+            self.wait_begins(job)
+
+    # What happens to jobs
 
     def wait_begins(self, job: Job) -> None:
         """Note that the first of the job's turns waits."""
@@ -68,52 +92,93 @@ class BypassGuard:
             job.promoted = True
         if job.promoted:
             self._promoted_waits(job)
-        else:
-            leaf = self._size + job.guard_slot
-            self._put(leaf, self._bound - job.bypasses - self._above(leaf))
+            return
+        job.bypasses_base = job.bypasses - self._passes.later(job.guard_slot)
+        if not job.guard_due:  # an entry of an earlier wait comes up soon enough, for no slack grows
+            job.guard_due = True
+            self._look_later(job, self._bound - job.bypasses)
 
     def wait_ends(self, job: Job) -> None:
-        """Note that none of the job's turns waits any more, and none was dispatched just now."""
+        """Note that none of the job's turns waits any more."""
         if job.promoted:
             self._promoted_goes(job)
-            return
-        leaf = self._size + job.guard_slot
-        job.bypasses = self._bound - self._low[leaf] - self._above(leaf)
-        self._put(leaf, _NEVER)
+        else:
+            job.bypasses = job.bypasses_base + self._passes.later(job.guard_slot)
 
     def dispatched(self, job: Job, *, still_waits: bool) -> None:
         """Count a dispatch of one of the job's turns, and promote whom it brings to K.
 
         ``still_waits``: another turn of the job goes on waiting; else its wait ends with this dispatch.
         """
-        low, add = self._low, self._add
-        node = self._size + job.guard_slot
-        slack = low[node]
-        if not still_waits:
-            low[node] = _NEVER
-        while node > 1:
-            if node & 1:
-                low[node - 1] -= 1
-                add[node - 1] -= 1
-            node >>= 1
-            above = add[node]
-            slack += above
-            left, right = low[2 * node], low[2 * node + 1]
-            low[node] = (left if left < right else right) + above  # noqa: FURB136 - the hottest loop: no call
-        if not still_waits:
-            if job.promoted:
-                self._promoted_goes(job)
-            else:
-                job.bypasses = self._bound - slack
+        passes, slot = self._passes, job.guard_slot
+        if still_waits:
+            pass
+        elif job.promoted:
+            self._promoted_goes(job)
+        else:
+            job.bypasses = job.bypasses_base + passes.later(slot)
+        passes.count(slot)
         if self.head is not None and self.head.arrival < job.arrival:
             self._count_breach(job)
-        while low[1] <= 0:
-            self._promote()
+        self._dispatches += 1
+        if self._dispatches >= self._next_alarm:
+            self._look()
+
+    def bypasses(self, job: Job) -> int:
+        """Return how often the job has been bypassed over its whole life."""
+        if job.promoted or not job.waiting_turns:
+            return job.bypasses
+        return job.bypasses_base + self._passes.later(job.guard_slot)
 
     def _count_breach(self, job: Job) -> None:
         """Count that a promoted job was passed all the same, so that a broken bound shows (LIVE-1)."""
         for arrival in self._promoted_waiting.irange(maximum=job.arrival, inclusive=(False, False)):
             self._promoted_waiting[arrival].bypasses += 1
+
+    # Who has reached K
+
+    def _look_later(self, job: Job, slack: int) -> None:
+        """Let the job, which has so much slack, be looked at before that can be used up."""
+        group = job.guard_slot // _GROUP_SLOTS
+        heap = self._heaps[group]
+        due = self._clock(group) + slack
+        heappush(heap, (due, job.arrival))
+        if heap[0][1] == job.arrival:
+            self._sound(group, self._dispatches + slack)
+
+    def _clock(self, group: int) -> int:
+        return self._passes.later(group * _GROUP_SLOTS - 1)
+
+    def _sound(self, group: int, at: int) -> None:
+        heappush(self._alarms, (at, group))
+        self._next_alarm = self._alarms[0][0]
+
+    def _look(self) -> None:
+        """Look at the groups that are due."""
+        while self._next_alarm <= self._dispatches:
+            _, group = heappop(self._alarms)
+            self._next_alarm = self._alarms[0][0] if self._alarms else _NEVER
+            self._look_at(group)
+
+    def _look_at(self, group: int) -> None:
+        """Count the jobs of a group that are due: promote who is at K, and look at the others again in their time."""
+        heap, now = self._heaps[group], self._clock(group)
+        while heap and heap[0][0] <= now:
+            job = self._jobs.get(heappop(heap)[1])
+            if job is None:
+                continue
+            job.guard_due = not job.promoted and job.waiting_turns > 0
+            if not job.guard_due:
+                continue
+            slack = self._bound - self.bypasses(job)
+            if slack > 0:
+                heappush(heap, (now + slack, job.arrival))
+            else:
+                job.promoted = True
+                job.bypasses = self._bound
+                self._promoted_waits(job)
+        if heap:
+            self._sound(group, self._dispatches + heap[0][0] - now)
 
     def _promoted_waits(self, job: Job) -> None:
         self._promoted_waiting[job.arrival] = job
@@ -125,55 +190,3 @@ class BypassGuard:
         del waiting[job.arrival]
         if self.head is job:
             self.head = waiting.peekitem(0)[1] if waiting else None
-
-    def bypasses(self, job: Job) -> int:
-        """Return how often the job has been bypassed over its whole life."""
-        if job.promoted or not job.waiting_turns:
-            return job.bypasses
-        leaf = self._size + job.guard_slot
-        return self._bound - self._low[leaf] - self._above(leaf)
-
-    def _promote(self) -> None:
-        """Promote the earliest job whose slack is least, which is 0."""
-        low, add, node = self._low, self._add, 1
-        while node < self._size:
-            node *= 2
-            if low[node] + add[node // 2] != low[node // 2]:
-                node += 1
-        job = self._in_slot[node - self._size]
-        assert job is not None
-        job.promoted = True
-        job.bypasses = self._bound
-        self._promoted_waits(job)
-        self._put(node, _NEVER)
-
-    def _above(self, leaf: int) -> int:
-        """What the nodes above a leaf add to it."""
-        add, node, total = self._add, leaf >> 1, 0
-        while node:
-            total += add[node]
-            node >>= 1
-        return total
-
-    def _put(self, leaf: int, value: int) -> None:
-        """Set a leaf and the least slacks above it."""
-        low, add, node = self._low, self._add, leaf
-        low[node] = value
-        while node > 1:
-            node >>= 1
-            left, right = low[2 * node], low[2 * node + 1]
-            low[node] = min(left, right) + add[node]
-
-    def _renumber(self) -> None:
-        """Give the live jobs slots 0, 1, … again in a fresh tree with room for as many more."""
-        jobs = list(self._jobs.values())
-        waiting = [job for job in jobs if job.waiting_turns and not job.promoted]
-        for job in waiting:
-            job.bypasses = self.bypasses(job)
-        self._start_tree(max(_FIRST_SLOTS, 2 << len(jobs).bit_length()))
-        for job in jobs:
-            self._seat(job)
-        for job in waiting:
-            self._low[self._size + job.guard_slot] = self._bound - job.bypasses
-        for node in range(self._size - 1, 0, -1):
-            self._low[node] = min(self._low[2 * node], self._low[2 * node + 1])

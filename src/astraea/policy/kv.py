@@ -117,7 +117,8 @@ class KvCaches:
         context, ledger = turn.context, self.ledger
         holding = context.holding
         start = min(self.resident_tokens(context), turn.goal_tokens - 1)
-        ledger.unpark(context)
+        if context.cache_serial:
+            ledger.unpark(context)
         if holding.prefix is not None:
             self.prefixes.hold(holding.prefix, turn)
         holding.take(KvInput.ALLOCATE)

@@ -41,10 +41,10 @@ class ReadyQueue(Protocol):
     """Holds the waiting turns in the policy's order."""
 
     def add(self, turn: Turn) -> None:
-        """Add a turn by its present ``size``, ``starts`` and its job's ``ready_key``."""
+        """Add a turn by its present ``size``, ``starts`` and its job's ``ready_key``; give it a ``place``."""
 
     def remove(self, turn: Turn) -> None:
-        """Remove a turn that was added."""
+        """Remove a turn that was added, and take its ``place`` back."""
 
     def cursor(self, now_us: int) -> Cursor:
         """Return a walk in the order that holds at ``now_us``."""

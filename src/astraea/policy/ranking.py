@@ -10,7 +10,7 @@ to the earlier turn, so that every order is total.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heapreplace
 
 from sortedcontainers import SortedList
@@ -20,8 +20,27 @@ from astraea.policy.state import Job, Turn
 
 __all__ = ["RatioClassQueue", "RatioCursor", "ScanQueue", "StaticQueue"]
 
-_Head = tuple[int, int, int, bool, Iterator[tuple[int, int, int]], int]
+_Entry = tuple[int, int, int, Turn]
+"""Ready key, arrival of the job, serial of the turn, which makes it unique, and the turn."""
 _TOP_OCTAVES = 64
+
+
+class _SizeClass:
+    """The waiting turns of one size class, starts or not starts, in order."""
+
+    __slots__ = ("head", "members", "place", "shift", "starts")
+
+    def __init__(self, place: tuple[int, bool], shift: int, first: _Entry) -> None:
+        self.place = place
+        self.shift = shift
+        self.starts = place[1]
+        self.members: SortedList[_Entry] = SortedList([first])
+        self.head = first
+        """The first of the members, kept at hand: each walk begins with the heads of all classes."""
+
+
+_Head = tuple[int, int, int, Turn, _SizeClass, Iterator[_Entry] | None]
+"""Scaled ready key, arrival, serial, turn, its class, and what follows it there (``None``: not asked for yet)."""
 
 
 class RatioClassQueue:
@@ -31,8 +50,8 @@ class RatioClassQueue:
         self._n = exponent_inverse
         self._bonus_us = bonus_us
         self._top = _TOP_OCTAVES * exponent_inverse
-        self._classes: dict[tuple[int, bool], SortedList[tuple[int, int, int]]] = {}
-        self._places: dict[int, tuple[Turn, tuple[int, bool], tuple[int, int, int]]] = {}
+        self._classes: dict[tuple[int, bool], _SizeClass] = {}
+        self._length = 0
 
     def size_class(self, size: int) -> int:
         """Return ``floor(n * log2(size))`` for a size of at least 1, at most the top class."""
@@ -41,35 +60,40 @@ class RatioClassQueue:
     def add(self, turn: Turn) -> None:
         """Add a turn to the class of its size."""
         job = turn.job
-        place = (self.size_class(turn.size), turn.starts)
-        entry = (job.ready_key, job.arrival, turn.serial)
+        size_class = self.size_class(turn.size)
+        place = (size_class, turn.starts)
+        entry = (job.ready_key, job.arrival, turn.serial, turn)
         members = self._classes.get(place)
         if members is None:
-            members = self._classes[place] = SortedList()
-        members.add(entry)
-        self._places[turn.serial] = (turn, place, entry)
-        turn.queued = True
+            members = self._classes[place] = _SizeClass(place, self._top - size_class, entry)
+        else:
+            members.members.add(entry)
+            members.head = min(members.head, entry)
+        turn.place = (members, entry)
+        self._length += 1
 
     def remove(self, turn: Turn) -> None:
         """Remove a turn that was added."""
-        _, place, entry = self._places.pop(turn.serial)
-        members = self._classes[place]
-        members.remove(entry)
-        if not members:
-            del self._classes[place]
-        turn.queued = False
+        members, entry = turn.place
+        turn.place = None
+        self._length -= 1
+        if entry is not members.head:
+            members.members.remove(entry)
+        elif len(members.members) == 1:
+            del self._classes[members.place]
+        else:
+            members.members.pop(0)
+            members.head = members.members[0]
 
     def cursor(self, now_us: int) -> RatioCursor:
         """Return a walk in the order of the ratios at ``now_us``."""
+        base = now_us + self._bonus_us
         heads: list[_Head] = []
-        base, top = now_us + self._bonus_us, self._top
-        for (size_class, starts), members in self._classes.items():
-            rest = iter(members)
-            key, arrival, serial = next(rest)
-            shift = top - size_class
-            heads.append(((key - base) << shift, arrival, serial, starts, rest, shift))
+        for members in self._classes.values():
+            key, arrival, serial, turn = members.head
+            heads.append(((key - base) << members.shift, arrival, serial, turn, members, None))
         heapify(heads)
-        return RatioCursor(heads, base, self._places)
+        return RatioCursor(heads, base)
 
     def key(self, job: Job, size: int, serial: int, now_us: int) -> tuple[int, ...]:
         """Return the negated ratio to the n-th power, scaled, then the tie-breakers."""
@@ -77,33 +101,36 @@ class RatioClassQueue:
         return (-ratio, job.arrival, serial)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return self._length
 
 
 class RatioCursor:
     """Merges the classes by comparing their heads."""
 
-    def __init__(self, heads: list[_Head], base_us: int, places: Mapping[int, tuple[Turn, object, object]]) -> None:
+    def __init__(self, heads: list[_Head], base_us: int) -> None:
         self._heads = heads
         self._base_us = base_us
-        self._places = places
         self._no_starts = False
 
     def next(self) -> Turn | None:
         """Return the turn of the largest ratio not yet returned."""
         heads = self._heads
         while heads:
-            _, _, serial, starts, rest, shift = heads[0]
-            if starts and self._no_starts:
+            _, _, _, turn, members, rest = heads[0]
+            if members.starts and self._no_starts:
                 heappop(heads)
                 continue
+            if rest is None:
+                rest = iter(members.members)
+                next(rest)
             following = next(rest, None)
             if following is None:
                 heappop(heads)
             else:
-                scaled = (following[0] - self._base_us) << shift
-                heapreplace(heads, (scaled, following[1], following[2], starts, rest, shift))
-            return self._places[serial][0]
+                key, arrival, serial, other = following
+                scaled = (key - self._base_us) << members.shift
+                heapreplace(heads, (scaled, arrival, serial, other, members, rest))
+            return turn
         return None
 
     def skip_starts(self) -> None:
@@ -135,33 +162,29 @@ class StaticQueue:
 
     def __init__(self, key_of: Callable[[Job, int, int], tuple[int, ...]]) -> None:
         self._key_of = key_of
-        self._entries: SortedList[tuple[int, ...]] = SortedList()
-        self._places: dict[int, tuple[Turn, tuple[int, ...]]] = {}
+        self._entries: SortedList[tuple[tuple[int, ...], Turn]] = SortedList()
 
     def add(self, turn: Turn) -> None:
         """Add a turn by its present size."""
-        entry = self._key_of(turn.job, turn.size, turn.serial)
+        entry = (self._key_of(turn.job, turn.size, turn.serial), turn)
         self._entries.add(entry)
-        self._places[turn.serial] = (turn, entry)
-        turn.queued = True
+        turn.place = entry
 
     def remove(self, turn: Turn) -> None:
         """Remove a turn that was added."""
-        _, entry = self._places.pop(turn.serial)
-        self._entries.remove(entry)
-        turn.queued = False
+        self._entries.remove(turn.place)
+        turn.place = None
 
     def cursor(self, now_us: int) -> _ListCursor:
         """Return a walk in the static order; ``now_us`` plays no part."""
-        places = self._places
-        return _ListCursor(places[entry[-1]][0] for entry in self._entries)
+        return _ListCursor(turn for _, turn in self._entries)
 
     def key(self, job: Job, size: int, serial: int, now_us: int) -> tuple[int, ...]:
         """Return the static key."""
         return self._key_of(job, size, serial)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._entries)
 
 
 class ScanQueue:
@@ -174,12 +197,12 @@ class ScanQueue:
     def add(self, turn: Turn) -> None:
         """Add a turn."""
         self._turns[turn.serial] = turn
-        turn.queued = True
+        turn.place = turn.serial
 
     def remove(self, turn: Turn) -> None:
         """Remove a turn that was added."""
         del self._turns[turn.serial]
-        turn.queued = False
+        turn.place = None
 
     def cursor(self, now_us: int) -> _ListCursor:
         """Return a walk over a fresh sort."""

@@ -14,6 +14,8 @@ class Running:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._cap = limits.tenant_kv_blocks_max
+        self.capped = self._cap is not None
+        """Whether tenants have a cap at all."""
         self.turns: dict[int, Turn] = {}
         """By serial, in order of dispatch."""
         self._tenant_blocks: dict[str, int] = {}
@@ -22,15 +24,9 @@ class Running:
     def __len__(self) -> int:
         return len(self.turns)
 
-    @property
-    def full(self) -> bool:
-        """Whether the batch has no slot left."""
-        return len(self.turns) >= self._limits.batch_turns_max
-
     def over_tenant_cap(self, turn: Turn) -> bool:
-        """Return whether the turn's tenant could come to hold more than its cap with it."""
-        if self._cap is None:
-            return False
+        """Return whether the turn's tenant could come to hold more than its cap with it; only asked where capped."""
+        assert self._cap is not None
         held = self._tenant_blocks.get(turn.job.tenant, 0)
         return held + self._limits.blocks_for(turn.max_tokens) > self._cap
 

@@ -66,7 +66,8 @@ class Safety:
     def need_blocks(self, turn: Turn, tokens: int) -> int:
         """Return how many free device blocks the turn needs to be placed with room for ``tokens`` tokens."""
         holding = turn.context.holding
-        need = max(0, self._ledger.private_blocks(holding, tokens) - holding.device_blocks)
+        need = self._ledger.private_blocks(holding, tokens) - holding.device_blocks
+        need = max(need, 0)
         prefix = holding.prefix
         if prefix is not None and not prefix.ready:
             need += prefix.blocks - prefix.device_blocks

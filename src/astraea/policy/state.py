@@ -7,6 +7,8 @@ its blocks are private: the blocks of a shared prefix are counted once, in :clas
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import Factory, define
 
 from astraea.decisions import Chunk, Reason
@@ -117,7 +119,11 @@ class Job:
     records: list[TurnRecord] = Factory(list)
     bypasses: int = 0
     """Bypasses up to the last wait's end; ``BypassGuard.bypasses`` tells them while it waits."""
+    bypasses_base: int = 0
+    """While it waits: its bypasses less what the guard counted from later slots before the wait."""
     guard_slot: int = 0
+    guard_due: bool = False
+    """Whether the guard has noted when to look at it."""
 
     def wait_at(self, now_us: int) -> int:
         """Return the accumulated ready-wait in microseconds at ``now_us``."""
@@ -189,8 +195,8 @@ class Turn:
     size: int = 0
     starts: bool = False
     """Nothing of its context's own KV is held, on the device or the host."""
-    queued: bool = False
-    """Whether it is in the ready queue."""
+    place: Any = None
+    """Where the ready queue holds it, in the queue's own terms; ``None`` where it does not."""
     held_for: Reason | None = None
     decode_chunk: Chunk | None = None
 

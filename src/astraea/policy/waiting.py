@@ -26,8 +26,8 @@ class Waiting:
         self._guard = guard
         self.open_turn: Turn | None = None
         """The turn for which caches are being copied out; free blocks up to its need are its own (rule 3)."""
-        self._stale: dict[int, Turn] = {}
-        """Turns whose place is to be renewed after the walk."""
+        self.stale: dict[int, Turn] = {}
+        """Turns whose place in the walk is out of date, to be renewed after it: placed, or with another residency."""
         self._walking = False
 
     def __len__(self) -> int:
@@ -46,9 +46,9 @@ class Waiting:
     def renew(self, turn: Turn, now_us: int) -> None:
         """Take a waiting turn's size and place in the order anew: it became ready, or its residency changed."""
         if self._walking:
-            self._stale[turn.serial] = turn
+            self.stale[turn.serial] = turn
             return
-        if turn.queued:
+        if turn.place is not None:
             self._queue.remove(turn)
         if turn.state is not TurnState.WAITING and turn.state is not TurnState.PREEMPTED:
             return
@@ -81,9 +81,9 @@ class Waiting:
         """Take a turn out of the queue, and close it if it is the open one; its job's wait goes on."""
         if self.open_turn is turn:
             self.open_turn = None
-        if turn.queued:
+        if turn.place is not None:
             if self._walking:
-                self._stale[turn.serial] = turn
+                self.stale[turn.serial] = turn
             else:
                 self._queue.remove(turn)
 
@@ -98,10 +98,6 @@ class Waiting:
     def end_pass(self, now_us: int) -> None:
         """Renew what changed during the pass."""
         self._walking = False
-        for turn in self._stale.values():
+        for turn in self.stale.values():
             self.renew(turn, now_us)
-        self._stale.clear()
-
-    def is_stale(self, turn: Turn) -> bool:
-        """Return whether the turn's place in the walk is out of date: it was placed, or its residency changed."""
-        return turn.serial in self._stale
+        self.stale.clear()

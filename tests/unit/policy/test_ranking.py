@@ -16,7 +16,7 @@ NOW_US, BONUS_US = 1_000_000, 6_000
 
 def turn_of(serial, size, wait_us, *, starts=False, arrival=None):
     job = SimpleNamespace(arrival=arrival or serial, ready_key=NOW_US - wait_us, wait_at=lambda now_us: wait_us)
-    return SimpleNamespace(serial=serial, size=size, starts=starts, job=job, queued=False)
+    return SimpleNamespace(serial=serial, size=size, starts=starts, job=job, place=None)
 
 
 def walk(queue, *, now_us=NOW_US, skip_after=None):
@@ -86,10 +86,10 @@ def test_what_is_removed_is_gone(queue):
     waiting = [turn_of(serial, size=10 * serial, wait_us=0) for serial in (1, 2, 3)]
     for turn in waiting:
         queue.add(turn)
-        assert turn.queued
+        assert turn.place is not None
     assert len(queue) == 3
     queue.remove(waiting[0])
-    assert not waiting[0].queued
+    assert waiting[0].place is None
     assert walk(queue) == [2, 3]
     queue.remove(waiting[1])
     queue.remove(waiting[2])
