@@ -4,13 +4,14 @@
 * :class:`InvariantError`: Astraea broke one of its own claims; stop admitting and keep the trace.
 * :class:`TraceError`: a recorded trace cannot be read; carries the line.
 * :class:`UsageError`: a person asked for something that cannot be done; one sentence, exit code 2.
+* :class:`ModelError`: one of these: the model that was asked for cannot be had or cannot be run.
 
 A client's impossible request is none of these: it is a :class:`astraea.decisions.Refuse`.
 """
 
 from __future__ import annotations
 
-__all__ = ["AstraeaError", "ContractError", "InvariantError", "TraceError", "UsageError"]
+__all__ = ["AstraeaError", "ContractError", "InvariantError", "ModelError", "TraceError", "UsageError"]
 
 
 class AstraeaError(Exception):
@@ -46,3 +47,7 @@ class TraceError(AstraeaError):
 
 class UsageError(AstraeaError):
     """Is raised when a person's request cannot be carried out; its text is one clear sentence."""
+
+
+class ModelError(UsageError):
+    """Is raised for a model that is not there, is stored in a form that is refused, or is of no known family."""

@@ -3,7 +3,7 @@
     6  cli                                         commands
     5  server                                      HTTP <-> events and decisions
     4  simulator | executor | integrations         drivers; none imports another
-    3  rivals | trace | testing                    other policies; what happened; the conformance kit
+    3  rivals | trace | testing | folders          other policies; what happened; the conformance kit; caches on disk
     2  policy                                      the pure rules
     1  events | decisions                          what goes in, what comes out
     0  units | errors
@@ -31,6 +31,7 @@ FLOORS = {
     "rivals": 3,
     "trace": 3,
     "testing": 3,
+    "folders": 3,
     "simulator": 4,
     "executor": 4,
     "integrations": 4,

@@ -9,14 +9,14 @@ import torch
 from attrs import frozen
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from astraea.errors import UsageError
+from astraea.errors import ModelError
 
-__all__ = ["FAMILIES", "KvShape", "UnsupportedModelError", "kv_shape"]
+__all__ = ["FAMILIES", "KvShape", "UnsupportedModelError", "check_family", "kv_shape"]
 
 FAMILIES = ("gemma3_text", "llama", "mistral", "qwen2", "qwen3")
 
 
-class UnsupportedModelError(UsageError):
+class UnsupportedModelError(ModelError):
     """Is raised for a model that the executor would not compute rightly; its text says what stands in the way."""
 
 
@@ -41,6 +41,20 @@ class KvShape:
 def kv_shape(model: PreTrainedModel) -> KvShape:
     """Return the KV shape of a model; raise :class:`UnsupportedModelError` where its family is not known here."""
     config: PreTrainedConfig = model.config
+    check_family(config)
+    heads = config.num_attention_heads
+    return KvShape(
+        layers=config.num_hidden_layers,
+        kv_heads=config.num_key_value_heads,
+        head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+        dtype=model.dtype,
+        device=model.device,
+        windows=_windows(config),
+    )
+
+
+def check_family(config: PreTrainedConfig) -> None:
+    """Raise :class:`UnsupportedModelError` unless it is a plain decoder of a known family; weights are not needed."""
     if config.model_type not in FAMILIES:
         known = ", ".join(FAMILIES)
         raise UnsupportedModelError(f"models of type {config.model_type!r} are not computed here, only {known}")
@@ -52,15 +66,11 @@ def kv_shape(model: PreTrainedModel) -> KvShape:
         raise UnsupportedModelError(
             "a model that attends to later tokens (use_bidirectional_attention) has no KV cache"
         )
-    heads = config.num_attention_heads
-    return KvShape(
-        layers=config.num_hidden_layers,
-        kv_heads=config.num_key_value_heads,
-        head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
-        dtype=model.dtype,
-        device=model.device,
-        windows=_windows(config),
-    )
+    for architecture in config.architectures or ():
+        if not architecture.endswith("ForCausalLM"):
+            raise UnsupportedModelError(f"a {architecture} does not generate text; a ...ForCausalLM is needed")
+    if getattr(config, "quantization_config", None) is not None:
+        raise UnsupportedModelError("quantised weights are not computed here, only float32, bfloat16 and float16")
 
 
 def _windows(config: PreTrainedConfig) -> tuple[int | None, ...]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import torch
 from attrs import frozen
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from astraea.errors import UsageError
+from astraea.errors import ModelError
+from astraea.executor.checkpoint import describe, load_checkpoint
+from astraea.executor.default_model import default_folder
+from astraea.executor.hub import hub_snapshot
 from astraea.executor.toy import TOY_NOTE, toy_model, toy_tokenizer
 
 __all__ = ["LoadedModel", "load_model"]
@@ -30,17 +36,49 @@ def load_model(
     *,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
+    revision: str | None = None,
     seed: int = 0,
+    on_progress: Callable[[str], None] | None = None,
 ) -> LoadedModel:
     """Return the model ``name``: ``default``, ``toy``, a local folder, or a name on the hub.
 
-    ``dtype``: ``None`` means as stored. ``seed`` is for the toy's weights.
-    Raises :class:`~astraea.errors.UsageError` for what cannot be loaded.
+    ``dtype``: ``None`` means as stored. ``revision`` is for hub names, ``seed`` for the toy's weights; ``on_progress``
+    is told in words what takes long. Raises :class:`~astraea.errors.ModelError` for what cannot be had or run.
     """
+    where = _device(device)
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase | None
     if name == "toy":
-        model, tokenizer = toy_model(seed), toy_tokenizer()
-        note = TOY_NOTE.format(seed=seed)
+        model, tokenizer, note = toy_model(seed), toy_tokenizer(), TOY_NOTE.format(seed=seed)
     else:
-        raise UsageError(f"{name}: there is no such model")
-    torch.nn.Module.to(model, device=torch.device(device), dtype=dtype)
+        folder, what = _folder(name, revision, on_progress or (lambda _sentence: None))
+        model, tokenizer = load_checkpoint(folder, name, dtype=dtype)
+        note = f"{what}: {describe(model)}"
+    torch.nn.Module.to(model, device=where, dtype=dtype)
     return LoadedModel(model, tokenizer, name, note)
+
+
+def _folder(name: str, revision: str | None, on_progress: Callable[[str], None]) -> tuple[Path, str]:
+    """Return where the model's files are, and what they are in words."""
+    if name == "default":
+        return default_folder(on_progress)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path, str(path)
+    if path.is_file():
+        raise ModelError(f"{name}: this is a file; a model is a folder with config.json and *.safetensors")
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise ModelError(f"{name}: there is no such folder")
+    on_progress(f"looking for {name} on the hub")
+    return hub_snapshot(name, revision), f"{name} from the hub"
+
+
+def _device(device: str | torch.device) -> torch.device:
+    """Return the device, or raise where there is none of that name here."""
+    try:
+        where = torch.device(device)
+    except RuntimeError as error:
+        raise ModelError(f"{device}: there is no such kind of device") from error
+    if where.type == "cuda" and not torch.cuda.is_available():
+        raise ModelError(f"{device}: there is no CUDA device here")
+    return where

@@ -20,13 +20,14 @@ from pathlib import Path
 from attrs import asdict, evolve
 
 import astraea
+from astraea.folders import cache_folder
 from astraea.simulator.arrivals import all_at_zero
 from astraea.simulator.driver import simulate
 from astraea.simulator.jobs import JobSpec
 from astraea.simulator.profiles import EngineProfile
 from astraea.simulator.verdict import middle_throughput
 
-__all__ = ["CAPACITY_POLICY", "cache_folder", "capacity_jobs_per_s", "content_key", "source_digest"]
+__all__ = ["CAPACITY_POLICY", "capacity_jobs_per_s", "content_key", "source_digest"]
 
 CAPACITY_POLICY = "job-fcfs-kept"
 _KEY = "capacity_jobs_per_s"
@@ -54,15 +55,6 @@ def capacity_jobs_per_s(
     capacity = middle_throughput(result.jobs)
     _write(file, capacity)
     return capacity
-
-
-def cache_folder() -> Path:
-    """Return where results are kept: ``ASTRAEA_CACHE_DIR``, or ``astraea`` in the user's cache folder."""
-    own = os.environ.get("ASTRAEA_CACHE_DIR")
-    if own:
-        return Path(own)
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path("~/.cache").expanduser()) / "astraea"
 
 
 def content_key(jobs: Sequence[JobSpec], profile: EngineProfile, *, host_ratio: float) -> str:
