@@ -95,10 +95,10 @@ class Guarded:
             assert (self.guard.bypasses(twin.job), twin.job.promoted) == (twin.bypasses, twin.promoted), twin
 
 
-@pytest.fixture(autouse=True, params=[1, 2, 256])
+@pytest.fixture(autouse=True, params=[0, 1, 6])
 def _few_slots(request, monkeypatch):
     monkeypatch.setattr(guard_module, "_FIRST_SLOTS", 2)
-    monkeypatch.setattr(guard_module, "_GROUP_SLOTS", request.param)
+    monkeypatch.setattr(guard_module, "_GROUP_BITS", request.param)
 
 
 def play(guarded, ops):
@@ -108,12 +108,17 @@ def play(guarded, ops):
         guarded.do(op, choice)
 
 
-@given(st.lists(st.integers(0, 9_999), max_size=60), st.integers(-1, 9_999))
-def test_later_dispatches_are_counted_as_a_scan_of_all_dispatches_does(dispatches, slot):
-    counter = PassCounter(10_000)
+@given(st.lists(st.integers(0, 999), max_size=60), st.integers(0, 999), st.integers(0, 6))
+def test_dispatches_are_counted_as_a_scan_of_all_of_them_does(dispatches, slot, bits):
+    counter = PassCounter(1_000, bits)
     for origin in dispatches:
         counter.count(origin)
+    group = slot >> bits
     assert counter.later(slot) == sum(1 for origin in dispatches if origin > slot)
+    assert counter.since(group) == sum(1 for origin in dispatches if origin >> bits >= group)
+    inside = [origin for origin in dispatches if origin >> bits == group]
+    slots = range(group << bits, min((group + 1) << bits, 1_000))
+    assert list(counter.up_to(group)) == [sum(1 for origin in inside if origin <= slot) for slot in slots]
 
 
 @given(bound=st.one_of(st.none(), st.integers(0, 6)), ops=OPS)

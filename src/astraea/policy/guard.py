@@ -2,16 +2,15 @@
 
 *Bypass*: a dispatch of a turn of a later-arrived job while an earlier job has a turn waiting. A job's *slack* is K less
 its bypasses so far; at slack 0 the job is promoted, for good. Jobs sit in *slots* in order of arrival, and a dispatch
-from one slot passes every waiting job in a slot before it.
+from one slot takes one from the slack of every waiting job in a slot before it.
 
-How often a waiting job was passed is counted exactly whenever it is asked: what it was when the wait began, plus the
-dispatches from later slots since then (``passes.py``). Who has reached K must be known after every single dispatch, and
-looking at everybody is what this file avoids. A slack falls by at most one in a dispatch, and not at all in one from an
-earlier slot. So a job looked at once need not be looked at again before as many such dispatches, and that is kept by
-two clocks. Slots are cut into *groups*; a group's clock counts the dispatches from its own and later slots, and each
-waiting job stands in its group's heap with the time on that clock before which its slack cannot be used up. The clock
-of all dispatches runs no slower than any group's, so the groups stand in one heap in the same way. A dispatch compares
-one number; what is due is counted exactly, and promoted or put back. A promotion is never late.
+How often a waiting job was passed is exact whenever it is asked: what it was when its wait began, plus the dispatches
+from later slots since (``passes.py``). Who has reached K must be known after every single dispatch, and looking at
+everybody is what this file avoids. Slots are cut into groups, and a group's *clock* counts the dispatches from its own
+and later slots. Nobody in it can reach K before its clock has moved by the least slack in it: then the group is *due*.
+And no clock moves faster than that of all dispatches: so each group has an alarm on this one, and a dispatch compares
+one number. When an alarm goes, a group that is not due sets it anew; in one that is due everybody is counted, who is at
+K is promoted, and both times are set anew. A promotion is never late, and an alarm that was too early costs little.
 
 When slots run out, live jobs are numbered anew in the same order. ``tests/property`` holds all this against a scan of
 every job, and ``specs/guard_clocks.py`` proves the steps.
@@ -20,8 +19,7 @@ every job, and ``specs/guard_clocks.py`` proves the steps.
 from __future__ import annotations
 
 from heapq import heappop, heappush
-
-from sortedcontainers import SortedDict
+from operator import add
 
 from astraea.policy.passes import PassCounter
 from astraea.policy.state import Job
@@ -29,7 +27,7 @@ from astraea.policy.state import Job
 __all__ = ["BypassGuard"]
 
 _FIRST_SLOTS = 1_024
-_GROUP_SLOTS = 256
+_GROUP_BITS = 6
 _NEVER = 1 << 60
 
 
@@ -37,10 +35,11 @@ class BypassGuard:
     """Counts bypasses and promotes the jobs that reach ``bypass_max``; never promotes where that is ``None``."""
 
     def __init__(self, bypass_max: int | None) -> None:
-        self._bound = _NEVER // 2 if bypass_max is None else bypass_max
+        self._bound = _NEVER // 4 if bypass_max is None else bypass_max
         self._jobs: dict[int, Job] = {}
         """Live jobs by arrival, in order of arrival."""
-        self._promoted_waiting: SortedDict[int, Job] = SortedDict()
+        self._promoted: list[int] = []
+        """Heap of the arrivals of promoted jobs that wait, and of some that no longer do."""
         self.head: Job | None = None
         """The earliest-arrived promoted job that has a turn waiting."""
         self._number([])
@@ -49,19 +48,27 @@ class BypassGuard:
         """Give jobs the first slots, with room for at least as many more, and start the clocks at 0."""
         self._slots = max(_FIRST_SLOTS, 2 << len(jobs).bit_length())
         self._used = 0
-        self._passes = PassCounter(self._slots)
-        self._dispatches = 0
-        self._heaps: list[list[tuple[int, int]]] = [[] for _ in range(-(-self._slots // _GROUP_SLOTS))]
-        """By group: the time on its clock at which to look at a job, and the job's arrival; one entry a job."""
+        self._in_slot: list[Job | None] = [None] * self._slots
+        self._end = [_NEVER] * self._slots
+        """For a waiting job K less its bypasses when the wait began, plus the dispatches from later slots before."""
+        self._passes = PassCounter(self._slots, _GROUP_BITS)
+        groups = (self._slots >> _GROUP_BITS) + 1
+        self._due = [_NEVER] * groups
+        """When somebody in a group may be at K, on the group's clock."""
+        self._first = [_NEVER] * groups
+        """By group, a slot before which nobody waits."""
+        self._alarm = [_NEVER] * groups
+        """When to see whether a group is due, on the clock of all dispatches."""
         self._alarms: list[tuple[int, int]] = []
-        """The time on the clock of all dispatches at which to look at a group, and the group."""
+        """Heap of alarms and their groups, with some that were set anew since."""
         self._next_alarm = _NEVER
+        self._dispatches = 0
         for job in jobs:
             self._seat(job)
 
     def _seat(self, job: Job) -> None:
         job.guard_slot = self._used
-        job.guard_due = False
+        self._in_slot[self._used] = job
         self._used += 1
 
     def enter(self, job: Job) -> None:
@@ -73,6 +80,7 @@ class BypassGuard:
 
     def leave(self, job: Job) -> None:
         """Forget a job that ended; none of its turns waits."""
+        self._in_slot[job.guard_slot] = None
         del self._jobs[job.arrival]
 
     def _renumber(self) -> None:
@@ -93,100 +101,107 @@ class BypassGuard:
         if job.promoted:
             self._promoted_waits(job)
             return
-        job.bypasses_base = job.bypasses - self._passes.later(job.guard_slot)
-        if not job.guard_due:  # an entry of an earlier wait comes up soon enough, for no slack grows
-            job.guard_due = True
-            self._look_later(job, self._bound - job.bypasses)
+        slot, slack = job.guard_slot, self._bound - job.bypasses
+        group = slot >> _GROUP_BITS
+        self._end[slot] = slack + self._passes.later(slot)
+        self._first[group] = min(self._first[group], slot)
+        due = slack + self._passes.since(group)
+        if due < self._due[group]:
+            self._due[group] = due
+            self._set_alarm(group, slack)
 
     def wait_ends(self, job: Job) -> None:
-        """Note that none of the job's turns waits any more."""
+        """Note that none of the job's turns waits any more, and none was dispatched just now."""
         if job.promoted:
             self._promoted_goes(job)
         else:
-            job.bypasses = job.bypasses_base + self._passes.later(job.guard_slot)
+            job.bypasses = self._count(job.guard_slot)
+            self._end[job.guard_slot] = _NEVER
 
     def dispatched(self, job: Job, *, still_waits: bool) -> None:
         """Count a dispatch of one of the job's turns, and promote whom it brings to K.
 
         ``still_waits``: another turn of the job goes on waiting; else its wait ends with this dispatch.
         """
-        passes, slot = self._passes, job.guard_slot
-        if still_waits:
-            pass
-        elif job.promoted:
-            self._promoted_goes(job)
-        else:
-            job.bypasses = job.bypasses_base + passes.later(slot)
-        passes.count(slot)
+        if not still_waits:
+            self.wait_ends(job)
+        slot = job.guard_slot
+        self._passes.count(slot)
+        if slot <= self._first[slot >> _GROUP_BITS]:  # the group's clock moved, but nobody in it was passed
+            self._due[slot >> _GROUP_BITS] += 1
         if self.head is not None and self.head.arrival < job.arrival:
             self._count_breach(job)
         self._dispatches += 1
-        if self._dispatches >= self._next_alarm:
-            self._look()
+        while self._next_alarm <= self._dispatches:
+            self._check()
 
     def bypasses(self, job: Job) -> int:
         """Return how often the job has been bypassed over its whole life."""
-        if job.promoted or not job.waiting_turns:
-            return job.bypasses
-        return job.bypasses_base + self._passes.later(job.guard_slot)
+        return job.bypasses if job.promoted or not job.waiting_turns else self._count(job.guard_slot)
 
-    def _count_breach(self, job: Job) -> None:
-        """Count that a promoted job was passed all the same, so that a broken bound shows (LIVE-1)."""
-        for arrival in self._promoted_waiting.irange(maximum=job.arrival, inclusive=(False, False)):
-            self._promoted_waiting[arrival].bypasses += 1
+    def _count(self, slot: int) -> int:
+        return self._bound - self._end[slot] + self._passes.later(slot)
 
     # Who has reached K
 
-    def _look_later(self, job: Job, slack: int) -> None:
-        """Let the job, which has so much slack, be looked at before that can be used up."""
-        group = job.guard_slot // _GROUP_SLOTS
-        heap = self._heaps[group]
-        due = self._clock(group) + slack
-        heappush(heap, (due, job.arrival))
-        if heap[0][1] == job.arrival:
-            self._sound(group, self._dispatches + slack)
-
-    def _clock(self, group: int) -> int:
-        return self._passes.later(group * _GROUP_SLOTS - 1)
-
-    def _sound(self, group: int, at: int) -> None:
+    def _set_alarm(self, group: int, dispatches: int) -> None:
+        """Set a group's alarm to go after so many dispatches."""
+        at = self._alarm[group] = self._dispatches + dispatches
         heappush(self._alarms, (at, group))
         self._next_alarm = self._alarms[0][0]
 
-    def _look(self) -> None:
-        """Look at the groups that are due."""
-        while self._next_alarm <= self._dispatches:
-            _, group = heappop(self._alarms)
-            self._next_alarm = self._alarms[0][0] if self._alarms else _NEVER
-            self._look_at(group)
+    def _check(self) -> None:
+        """See whether the group whose alarm goes is due."""
+        at, group = heappop(self._alarms)
+        self._next_alarm = self._alarms[0][0] if self._alarms else _NEVER
+        if at != self._alarm[group]:
+            return
+        clock, due = self._passes.since(group), self._due[group]
+        if clock >= due:
+            due = self._due[group] = self._look(group, clock)
+        if due < _NEVER:
+            self._set_alarm(group, due - clock)
 
-    def _look_at(self, group: int) -> None:
-        """Count the jobs of a group that are due: promote who is at K, and look at the others again in their time."""
-        heap, now = self._heaps[group], self._clock(group)
-        while heap and heap[0][0] <= now:
-            job = self._jobs.get(heappop(heap)[1])
-            if job is None:
-                continue
-            job.guard_due = not job.promoted and job.waiting_turns > 0
-            if not job.guard_due:
-                continue
-            slack = self._bound - self.bypasses(job)
-            if slack > 0:
-                heappush(heap, (now + slack, job.arrival))
-            else:
-                job.promoted = True
-                job.bypasses = self._bound
-                self._promoted_waits(job)
-        if heap:
-            self._sound(group, self._dispatches + heap[0][0] - now)
+    def _look(self, group: int, clock: int) -> int:
+        """Promote those of a group who are at K, and return when it is due again."""
+        first = group << _GROUP_BITS
+        ends = self._end[first : (group + 1) << _GROUP_BITS]
+        # A slot's later dispatches are the group's clock less what came from it and from earlier slots of the group.
+        times: list[int] = list(map(add, ends, self._passes.up_to(group)))
+        for i, time in enumerate(times):
+            if time <= clock:
+                self._promote(first + i)
+                times[i] = _NEVER
+        self._first[group] = first + next((i for i, time in enumerate(times) if time < _NEVER), len(times))
+        return min(*times, _NEVER)
+
+    def _promote(self, slot: int) -> None:
+        self._end[slot] = _NEVER
+        job = self._in_slot[slot]
+        assert job is not None
+        job.promoted = True
+        job.bypasses = self._bound
+        self._promoted_waits(job)
 
     def _promoted_waits(self, job: Job) -> None:
-        self._promoted_waiting[job.arrival] = job
+        heappush(self._promoted, job.arrival)
         if self.head is None or job.arrival < self.head.arrival:
             self.head = job
 
     def _promoted_goes(self, job: Job) -> None:
-        waiting = self._promoted_waiting
-        del waiting[job.arrival]
-        if self.head is job:
-            self.head = waiting.peekitem(0)[1] if waiting else None
+        """Find the next head where this job was it."""
+        if self.head is not job:
+            return
+        self.head = None
+        while self._promoted and self.head is None:
+            first = self._jobs.get(self._promoted[0])
+            if first is not None and first.waiting_turns:
+                self.head = first
+            else:
+                heappop(self._promoted)
+
+    def _count_breach(self, job: Job) -> None:
+        """Count that promoted jobs were passed all the same, so that a broken bound shows (LIVE-1)."""
+        for other in self._jobs.values():
+            if other.arrival < job.arrival and other.promoted and other.waiting_turns:
+                other.bypasses += 1

@@ -10,6 +10,7 @@ to the earlier turn, so that every order is total.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heapreplace
 
@@ -26,21 +27,38 @@ _TOP_OCTAVES = 64
 
 
 class _SizeClass:
-    """The waiting turns of one size class, starts or not starts, in order."""
+    """The waiting turns of one size class, starts or not starts, in order.
 
-    __slots__ = ("head", "members", "place", "shift", "starts")
+    Turns come mostly at the end and go mostly at the front. So this is a plain list of which the first ``gone`` entries
+    are left out, and cut off where they are half of it.
+    """
 
-    def __init__(self, place: tuple[int, bool], shift: int, first: _Entry) -> None:
+    __slots__ = ("gone", "members", "place", "shift", "starts")
+
+    def __init__(self, place: tuple[int, bool], shift: int) -> None:
         self.place = place
         self.shift = shift
         self.starts = place[1]
-        self.members: SortedList[_Entry] = SortedList([first])
-        self.head = first
-        """The first of the members, kept at hand: each walk begins with the heads of all classes."""
+        self.members: list[_Entry] = []
+        self.gone = 0
+
+    def remove(self, entry: _Entry) -> bool:
+        """Remove a member; return whether it was the last one."""
+        members, gone = self.members, self.gone
+        if members[gone] is not entry:
+            del members[bisect_left(members, entry, gone)]
+            return False
+        self.gone = gone = gone + 1
+        if gone == len(members):
+            return True
+        if 2 * gone > len(members):
+            del members[:gone]
+            self.gone = 0
+        return False
 
 
-_Head = tuple[int, int, int, Turn, _SizeClass, Iterator[_Entry] | None]
-"""Scaled ready key, arrival, serial, turn, its class, and what follows it there (``None``: not asked for yet)."""
+_Head = tuple[int, int, int, _SizeClass, int]
+"""Scaled ready key, arrival, serial, the class, and the place in its list."""
 
 
 class RatioClassQueue:
@@ -63,35 +81,28 @@ class RatioClassQueue:
         size_class = self.size_class(turn.size)
         place = (size_class, turn.starts)
         entry = (job.ready_key, job.arrival, turn.serial, turn)
-        members = self._classes.get(place)
-        if members is None:
-            members = self._classes[place] = _SizeClass(place, self._top - size_class, entry)
-        else:
-            members.members.add(entry)
-            members.head = min(members.head, entry)
-        turn.place = (members, entry)
+        peers = self._classes.get(place)
+        if peers is None:
+            peers = self._classes[place] = _SizeClass(place, self._top - size_class)
+        insort(peers.members, entry, peers.gone)
+        turn.place = (peers, entry)
         self._length += 1
 
     def remove(self, turn: Turn) -> None:
         """Remove a turn that was added."""
-        members, entry = turn.place
+        peers, entry = turn.place
         turn.place = None
         self._length -= 1
-        if entry is not members.head:
-            members.members.remove(entry)
-        elif len(members.members) == 1:
-            del self._classes[members.place]
-        else:
-            members.members.pop(0)
-            members.head = members.members[0]
+        if peers.remove(entry):
+            del self._classes[peers.place]
 
     def cursor(self, now_us: int) -> RatioCursor:
         """Return a walk in the order of the ratios at ``now_us``."""
         base = now_us + self._bonus_us
         heads: list[_Head] = []
-        for members in self._classes.values():
-            key, arrival, serial, turn = members.head
-            heads.append(((key - base) << members.shift, arrival, serial, turn, members, None))
+        for peers in self._classes.values():
+            key, arrival, serial, _ = peers.members[peers.gone]
+            heads.append(((key - base) << peers.shift, arrival, serial, peers, peers.gone))
         heapify(heads)
         return RatioCursor(heads, base)
 
@@ -116,20 +127,18 @@ class RatioCursor:
         """Return the turn of the largest ratio not yet returned."""
         heads = self._heads
         while heads:
-            _, _, _, turn, members, rest = heads[0]
-            if members.starts and self._no_starts:
+            _, _, _, peers, at = heads[0]
+            if peers.starts and self._no_starts:
                 heappop(heads)
                 continue
-            if rest is None:
-                rest = iter(members.members)
-                next(rest)
-            following = next(rest, None)
-            if following is None:
+            members = peers.members
+            turn = members[at][3]
+            at += 1
+            if at == len(members):
                 heappop(heads)
             else:
-                key, arrival, serial, other = following
-                scaled = (key - self._base_us) << members.shift
-                heapreplace(heads, (scaled, arrival, serial, other, members, rest))
+                key, arrival, serial, _ = members[at]
+                heapreplace(heads, ((key - self._base_us) << peers.shift, arrival, serial, peers, at))
             return turn
         return None
 

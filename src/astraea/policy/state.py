@@ -119,11 +119,7 @@ class Job:
     records: list[TurnRecord] = Factory(list)
     bypasses: int = 0
     """Bypasses up to the last wait's end; ``BypassGuard.bypasses`` tells them while it waits."""
-    bypasses_base: int = 0
-    """While it waits: its bypasses less what the guard counted from later slots before the wait."""
     guard_slot: int = 0
-    guard_due: bool = False
-    """Whether the guard has noted when to look at it."""
 
     def wait_at(self, now_us: int) -> int:
         """Return the accumulated ready-wait in microseconds at ``now_us``."""
