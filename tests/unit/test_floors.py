@@ -54,7 +54,7 @@ EXTRA_PACKAGES = {
         "torch",
         "transformers",
     },
-    "cli": {"matplotlib", "rich", "structlog", "typer"},
+    "cli": {"matplotlib", "numpy", "rich", "structlog", "typer"},
 }
 """What a unit may import beyond the base install: what its extra brings."""
 

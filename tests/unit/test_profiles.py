@@ -6,7 +6,7 @@ import pytest
 from attrs import asdict, evolve
 
 from astraea.errors import UsageError
-from astraea.simulator.profiles import EngineProfile, engine_names, load_engine
+from astraea.simulator.profiles import EngineProfile, engine_names, load_engine, to_toml
 
 OWN = """
 name = "toy"
@@ -112,3 +112,9 @@ def test_a_profile_made_in_code_is_held_to_the_same_bounds():
     with pytest.raises(UsageError, match="host_bytes_per_s"):
         evolve(load_engine("gptj-6b-a100"), host_bytes_per_s=0)
     assert isinstance(evolve(load_engine("gptj-6b-a100"), pool_tokens=16), EngineProfile)
+
+
+@pytest.mark.parametrize("name", engine_names())
+def test_a_profile_that_is_written_is_read_as_it_was(name, tmp_path):
+    profile = evolve(load_engine(name), source='Said "so" \\ and\nmeasured at 5 \u00b5s.')
+    assert load_engine(written(tmp_path, to_toml(profile))) == profile

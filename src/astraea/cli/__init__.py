@@ -6,7 +6,7 @@ import sys
 
 __all__ = ["main"]
 
-_NEEDED = {"click", "matplotlib", "rich", "typer"}
+_NEEDED = {"click", "matplotlib", "numpy", "rich", "typer"}
 
 
 def main() -> None:

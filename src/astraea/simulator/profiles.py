@@ -7,6 +7,7 @@ prefill. All constants are integers, so that a simulated clock never depends on 
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from astraea.units import ceil_div
 if TYPE_CHECKING:
     from attrs import Attribute
 
-__all__ = ["EngineProfile", "engine_names", "load_engine"]
+__all__ = ["EngineProfile", "engine_names", "load_engine", "to_toml"]
 
 _NS_PER_S = 1_000_000_000
 
@@ -142,6 +143,16 @@ def load_engine(name_or_toml_path: str) -> EngineProfile:
         return _from_toml(path)
     known = ", ".join(engine_names())
     raise UsageError(f"unknown engine {name_or_toml_path!r}: name one of {known}, or give the path of a .toml file")
+
+
+def to_toml(profile: EngineProfile) -> str:
+    """Return the text of a file that :func:`load_engine` reads as the same profile."""
+    lines = []
+    for attribute in fields(EngineProfile):
+        value = getattr(profile, attribute.name)
+        # A JSON text is a TOML text too, once what stands beyond ASCII is escaped.
+        lines.append(f"{attribute.name} = {json.dumps(value) if isinstance(value, str) else f'{value:_}'}\n")
+    return "".join(lines)
 
 
 def _from_toml(path: Path) -> EngineProfile:
