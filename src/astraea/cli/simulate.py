@@ -36,6 +36,10 @@ def simulate_command(
     tool_cap_s: Annotated[
         float | None, typer.Option(help="Cut longer tool waits to so many seconds.", rich_help_panel=_WORK)
     ] = None,
+    length_scale: Annotated[
+        float, typer.Option(help="Multiply every prompt and output by this.", rich_help_panel=_WORK)
+    ] = 1.0,
+    time_scale: Annotated[float, typer.Option(help="Multiply every tool wait by this.", rich_help_panel=_WORK)] = 1.0,
     load: Annotated[
         float | None,
         typer.Option(help="Rate as a multiple of the capacity; 0.95 by default.", rich_help_panel=_ARRIVAL),
@@ -92,6 +96,7 @@ def simulate_command(
     scenario = Scenario(
         trace=trace, workload=workload, jobs=jobs, engine=engine, load=load, rate_jobs_per_s=rate, agents=agents,
         arrivals=arrivals, cv=cv, tool_cap_s=tool_cap_s, min_turns=min_turns, host_ratio=host_kv,
+        length_scale=length_scale, time_scale=time_scale,
     )  # fmt: skip
     if plot is not None:
         check_plot_path(plot)

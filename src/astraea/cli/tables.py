@@ -73,6 +73,10 @@ def settings_line(report: Report) -> str:
     parts = ["JCT: from a job's arrival to its last token, tool waits included"]
     if scenario.tool_cap_s is not None:
         parts.append(f"tool waits cut to {scenario.tool_cap_s:g} s")
+    if scenario.length_scale != 1:
+        parts.append(f"lengths x {scenario.length_scale:g}")
+    if scenario.time_scale != 1:
+        parts.append(f"tool waits x {scenario.time_scale:g}")
     if scenario.host_ratio:
         parts.append(f"host pool {scenario.host_ratio:g} x the device pool")
     return "; ".join(parts)

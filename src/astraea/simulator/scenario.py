@@ -19,6 +19,7 @@ from astraea.simulator.arrivals import as_recorded, bursty, poisson, resample
 from astraea.simulator.generators import generate, workload_names
 from astraea.simulator.jobs import JobSpec
 from astraea.simulator.profiles import EngineProfile, engine_names, load_engine
+from astraea.simulator.scaling import scaled
 from astraea.simulator.trace_files import filter_jobs, load_trace
 from astraea.units import us_from_seconds
 
@@ -60,6 +61,10 @@ class Scenario:
     """Jobs of fewer turns are left out."""
     host_ratio: float = 0.0
     """Size of the host pool as a multiple of the device pool."""
+    length_scale: float = 1.0
+    """Every prompt and output times this."""
+    time_scale: float = 1.0
+    """Every tool wait times this, after the cap."""
 
     def __attrs_post_init__(self) -> None:
         if (self.trace is None) == (self.workload is None):
@@ -81,6 +86,8 @@ class Scenario:
         check_positive("the load", self.load)
         check_positive("the rate of arrivals", self.rate_jobs_per_s)
         check_positive("the coefficient of variation", self.cv)
+        check_positive("the scale of lengths", self.length_scale)
+        check_positive("the scale of times", self.time_scale)
         if self.agents is not None and self.agents < 1:
             raise UsageError(f"the number of agents must be at least 1, not {self.agents}")
         if self.arrivals is not None:
@@ -153,7 +160,9 @@ class JobSource:
         """Leave out what is too large or too short, and say so."""
         scenario, block = self.scenario, self.profile.block_tokens
         tokens_max = min(self.profile.pool_tokens // block * block, self.profile.context_tokens_max)
-        cap_us = None if scenario.tool_cap_s is None else us_from_seconds(scenario.tool_cap_s)
+        cap_us = None if scenario.tool_cap_s is None else us_from_seconds(scenario.tool_cap_s * scenario.time_scale)
+        if (scenario.length_scale, scenario.time_scale) != (1.0, 1.0):
+            jobs = [scaled(job, scenario.length_scale, scenario.time_scale) for job in jobs]
         fitting, large = filter_jobs(jobs, tokens_max=tokens_max)
         kept, short = filter_jobs(fitting, tokens_max=tokens_max, min_turns=scenario.min_turns, tool_cap_us=cap_us)
         why = []
