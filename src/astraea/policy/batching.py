@@ -9,6 +9,7 @@ decisions do not depend on how many steps the driver runs at a time.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 
 from astraea.decisions import Because, Chunk, Decision, Preempt, Reason
@@ -95,25 +96,19 @@ class Batching:
                 self._evicting.for_growth(self._growth_blocks(1), because, now_us)
         if need:
             for turn in self._running.turns.values():
-                holding = turn.context.holding
-                blocks = self._blocks_after(turn, 1)
-                if blocks > holding.device_blocks:
-                    self._ledger.resize(holding, blocks)
+                self._ledger.grow(turn.context.holding, self._tokens_after(turn, 1))
         return preempted
 
     def _growth_blocks(self, steps: int) -> int:
         """Return the blocks that ``steps`` more steps of decoding take at the most."""
-        blocks = 0
-        for turn in self._running.turns.values():
-            more = self._blocks_after(turn, steps) - turn.context.holding.device_blocks
-            if more > 0:
-                blocks += more
-        return blocks
+        short, after = self._ledger.short_blocks, self._tokens_after
+        return sum([short(turn.context.holding, after(turn, steps)) for turn in self._running.turns.values()])
 
-    def _blocks_after(self, turn: Turn, steps: int) -> int:
-        holding = turn.context.holding
-        tokens = min(max(holding.device_tokens + steps, turn.goal_tokens), turn.max_tokens)
-        return self._ledger.private_blocks(holding, tokens)
+    @staticmethod
+    def _tokens_after(turn: Turn, steps: int) -> int:
+        """Return how many tokens ``steps`` more steps of decoding may bring a running turn to."""
+        after = max(turn.context.holding.device_tokens + steps, turn.prompt_tokens + turn.sampled)
+        return min(after, turn.prompt_tokens + turn.max_output_tokens)
 
     def _preempt_latest(self, need: int, now_us: int) -> None:
         """Preempt the latest-arrived running turn that does not hold its maximum, the requester included."""
@@ -132,26 +127,24 @@ class Batching:
     def plan(self) -> bool:
         """Plan the next steps of the running turns; whether there is anything to run."""
         running = self._running.turns.values()
-        first = min(running, key=_arrived)
-        # One token of each step is the earliest-arrived turn's own, so that it advances whatever passes it (LIVE-3).
-        budget = self._limits.step_tokens_max - 1
+        wanted = [(turn, turn.prompt_tokens + turn.sampled - turn.context.holding.device_tokens) for turn in running]
+        budget, first = self._limits.step_tokens_max, None
+        if sum([left for _, left in wanted]) > budget:
+            # One token of each step is the earliest-arrived turn's own: it advances whatever passes it (LIVE-3).
+            budget, first = budget - 1, min(running, key=_arrived)
         steps = self._limits.steps_max
         decoding: list[Turn] = []
         planned: list[tuple[Turn, int]] = []
-        filling: list[tuple[Turn, int, int]] = []
-        for turn in running:
-            own = 1 if turn is first else 0
-            left = turn.goal_tokens - turn.context.holding.device_tokens
-            if left > 1:
-                filling.append((turn, left, own))
-            elif budget + own:
-                budget -= 1 - own
+        for turn, left in wanted:
+            if left == 1 and (budget or turn is first):
+                budget -= turn is not first
                 decoding.append(turn)
                 planned.append((turn, 1))
                 steps = min(steps, turn.max_output_tokens - turn.sampled)
-        for turn, left, own in filling:
-            tokens = min(left, budget + own)
-            if tokens:
+        for turn, left in wanted:
+            if left > 1 and (budget or turn is first):
+                own = turn is first
+                tokens = min(left, budget + own)
                 budget -= tokens - own
                 planned.append((turn, tokens))
                 steps = min(steps, left // tokens)
@@ -165,28 +158,22 @@ class Batching:
         """Return how many of the steps the free blocks allow, and take the blocks of these."""
         if not decoding:
             return steps
+        ledger = self._ledger
+        holdings = [turn.context.holding for turn in decoding]
+        spares = Counter([ledger.spare_tokens(holding) for holding in holdings])
         low, high = 1, steps
         while low < high:
             middle = (low + high + 1) // 2
-            if self._blocks_to_decode(decoding, middle) <= self._ledger.device_free:
+            blocks = sum(
+                [n * ledger.limits.blocks_for(middle - spare) for spare, n in spares.items() if spare < middle]
+            )
+            if blocks <= ledger.device_free:
                 low = middle
             else:
                 high = middle - 1
-        for turn in decoding:
-            holding = turn.context.holding
-            blocks = self._ledger.private_blocks(holding, holding.device_tokens + low)
-            if blocks > holding.device_blocks:
-                self._ledger.resize(holding, blocks)
+        for holding in holdings:
+            ledger.grow(holding, holding.device_tokens + low)
         return low
-
-    def _blocks_to_decode(self, decoding: list[Turn], steps: int) -> int:
-        blocks = 0
-        for turn in decoding:
-            holding = turn.context.holding
-            more = self._ledger.private_blocks(holding, holding.device_tokens + steps) - holding.device_blocks
-            if more > 0:
-                blocks += more
-        return blocks
 
     def _chunks(self, planned: list[tuple[Turn, int]]) -> tuple[Chunk, ...]:
         """Return the chunks of the plan, the same object as before where they are equal."""

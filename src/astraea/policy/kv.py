@@ -122,9 +122,7 @@ class KvCaches:
         if holding.prefix is not None:
             self.prefixes.hold(holding.prefix, turn)
         holding.take(KvInput.ALLOCATE)
-        blocks = ledger.private_blocks(holding, reserve_tokens)
-        if blocks > holding.device_blocks:
-            ledger.resize(holding, blocks)
+        ledger.grow(holding, reserve_tokens)
         holding.device_tokens = start
         if holding.host_tokens:
             self.touch_host(context)

@@ -45,6 +45,25 @@ class Ledger:
                 return 0
         return blocks
 
+    def short_blocks(self, holding: Holding, tokens: int) -> int:
+        """Return how many private blocks a holding lacks for its first ``tokens`` tokens."""
+        prefix = holding.prefix
+        short = -(-tokens // self.block_tokens) - holding.device_blocks - (prefix.blocks if prefix is not None else 0)
+        return max(0, short)
+
+    def spare_tokens(self, holding: Holding) -> int:
+        """Return how many tokens more its blocks would hold, the shared prefix's among them."""
+        blocks, prefix = holding.device_blocks, holding.prefix
+        if prefix is not None:
+            blocks += prefix.blocks
+        return blocks * self.block_tokens - holding.device_tokens
+
+    def grow(self, holding: Holding, tokens: int) -> None:
+        """Give a holding the private blocks that it lacks for its first ``tokens`` tokens."""
+        short = self.short_blocks(holding, tokens)
+        if short:
+            self.resize(holding, holding.device_blocks + short)
+
     def resize(self, holding: Holding, blocks: int) -> int:
         """Give a holding exactly ``blocks`` private device blocks; return how many became free (negative: taken)."""
         freed = holding.device_blocks - blocks

@@ -66,8 +66,7 @@ class Safety:
     def need_blocks(self, turn: Turn, tokens: int) -> int:
         """Return how many free device blocks the turn needs to be placed with room for ``tokens`` tokens."""
         holding = turn.context.holding
-        need = self._ledger.private_blocks(holding, tokens) - holding.device_blocks
-        need = max(need, 0)
+        need = self._ledger.short_blocks(holding, tokens)
         prefix = holding.prefix
         if prefix is not None and not prefix.ready:
             need += prefix.blocks - prefix.device_blocks
