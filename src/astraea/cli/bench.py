@@ -40,6 +40,7 @@ def bench_policy(
     for waiting, cost in costs.items():
         for what, spread in (
             ("decide", cost.decide),
+            ("decide, at the bound", cost.at_bound),
             ("  beside: full sort", cost.full_sort),
             ("  beside: heapq.nlargest", cost.nlargest),
         ):
@@ -51,6 +52,7 @@ def bench_policy(
 def _as_json(costs: Mapping[int, QueueCost], running: Spread) -> dict[str, object]:
     return {
         "pick16": {str(waiting): asdict(cost.decide) for waiting, cost in costs.items()},
+        "pick16_at_bound": {str(waiting): asdict(cost.at_bound) for waiting, cost in costs.items()},
         "running256": asdict(running),
         "full_sort16": {str(waiting): asdict(cost.full_sort) for waiting, cost in costs.items()},
         "nlargest16": {str(waiting): asdict(cost.nlargest) for waiting, cost in costs.items()},

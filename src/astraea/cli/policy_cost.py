@@ -1,8 +1,10 @@
 """What one decision costs, measured on the public scheduler: a long queue, and a large steady batch.
 
 **Long queue.** With so many turns waiting, each round picks 16 of them in one ``decide``; then the 16 end and 16 new
-ones arrive, so that the queue stays as long. Only ``decide`` is timed, exact bypass bookkeeping included. Beside it, on
-as many waiting entries and in the same rounds: a full sort by response ratio, and ``heapq.nlargest``.
+ones arrive, so that the queue stays as long. Only ``decide`` is timed, exact bypass bookkeeping included. It is timed
+twice: before any job has been passed K times, and *at the bound*, when the oldest jobs are promoted one after the other
+and most of what is picked are theirs. Beside it, on as many waiting entries and in the same rounds: a full sort by
+response ratio, and ``heapq.nlargest``.
 
 **Steady batch.** 256 turns are decoding; ``handle`` of one reported step and the ``decide`` after it are timed.
 
@@ -55,6 +57,7 @@ class QueueCost:
     """Picking 16 of a queue, three ways."""
 
     decide: Spread
+    at_bound: Spread
     full_sort: Spread
     nlargest: Spread
 
@@ -63,20 +66,28 @@ def queue_cost(waiting: int, rounds: int) -> QueueCost:
     """Measure with so many turns waiting; the plain ways get fewer rounds where the queue is long."""
     plain_rounds = max(5, min(rounds, 2_000_000 // waiting))
     return QueueCost(
-        Spread.of(_picking(waiting, rounds)),
+        Spread.of(_picking(waiting, rounds, at_bound=False)),
+        Spread.of(_picking(waiting, rounds, at_bound=True)),
         Spread.of(_plain(waiting, plain_rounds, _full_sort)),
         Spread.of(_plain(waiting, plain_rounds, _nlargest)),
     )
 
 
-def _picking(waiting: int, rounds: int) -> list[int]:
-    """Return the time of each ``decide`` that picks 16."""
+def _picking(waiting: int, rounds: int, *, at_bound: bool) -> list[int]:
+    """Return the time of each ``decide`` that picks 16: with nobody at the bypass bound, or once jobs are there."""
     dice = Dice(0)
+    bypass_max = Limits(device_blocks=1).bypass_max
+    warm_up = _WARM_UP_ROUNDS
+    if at_bound:
+        warm_up += bypass_max // PICKED
+    else:
+        bypass_max = max(bypass_max, PICKED * (warm_up + rounds) + 1)
     core = Scheduler(
         Limits(
             device_blocks=_POOL_BLOCKS,
             step_tokens_max=PICKED * _CONTEXT_TOKENS_MAX,
             batch_turns_max=PICKED,
+            bypass_max=bypass_max,
             turns_max=waiting + PICKED,
             tenant_turns_max=waiting + PICKED,
         )
@@ -87,7 +98,7 @@ def _picking(waiting: int, rounds: int) -> list[int]:
         core.handle(_arrival(number, now_us, dice))
     number, times_ns = waiting, []
     with _no_collection():
-        for _ in range(_WARM_UP_ROUNDS + rounds):
+        for _ in range(warm_up + rounds):
             began = perf_counter_ns()
             decisions = core.decide(now_us)
             times_ns.append(perf_counter_ns() - began)
@@ -102,7 +113,7 @@ def _picking(waiting: int, rounds: int) -> list[int]:
             for _ in range(PICKED):
                 core.handle(_arrival(number, now_us, dice))
                 number += 1
-    return times_ns[_WARM_UP_ROUNDS:]
+    return times_ns[warm_up:]
 
 
 def running_cost(rounds: int) -> Spread:

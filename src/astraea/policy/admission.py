@@ -21,7 +21,7 @@ from astraea.policy.protocol import Blocking, Cursor, Policy
 from astraea.policy.running import Running
 from astraea.policy.safety import Eviction, Force, Safety, reserve_tokens
 from astraea.policy.state import Turn
-from astraea.policy.tables import KvState, TurnInput, TurnState
+from astraea.policy.tables import IN_COPY, READY, TurnInput
 from astraea.policy.waiting import Waiting
 
 __all__ = ["Admission"]
@@ -99,7 +99,7 @@ class Admission:
         """Place the turns of promoted jobs in order of arrival (rules 1, 2 and 7); whether none of them waits."""
         while (head := self._guard.head) is not None:
             for turn in list(head.turns.values()):
-                if turn.state is TurnState.WAITING or turn.state is TurnState.PREEMPTED:
+                if turn.state in READY:
                     self._try_place(turn, Force.ALL)
                 if self._guard.head is not head:  # a dispatch may promote an earlier job
                     break
@@ -143,7 +143,7 @@ class Admission:
         if len(self._running.turns) >= self._limits.batch_turns_max:
             return Reason.BATCH_FULL
         holding = turn.context.holding
-        if holding.state is KvState.LEAVING or holding.state is KvState.RETURNING:
+        if holding.state in IN_COPY:
             return Reason.COPYING
         prefix = holding.prefix
         if prefix is not None and prefix.filler is not None:
@@ -155,7 +155,7 @@ class Admission:
     def _headroom(self, turn: Turn, room: int, force: Force) -> int:
         """Blocks that a start leaves free for growth; waived for promoted jobs and when nothing runs (rule 7)."""
         memory = self._memory
-        if not turn.starts or force is Force.ALL or room >= memory.headroom_blocks_max or not self._running.turns:
+        if not turn.starts or room >= memory.headroom_blocks_max or force is Force.ALL or not self._running.turns:
             return 0
         return memory.headroom_blocks(self._ledger.active_contexts() + len(self._running))
 

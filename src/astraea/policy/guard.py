@@ -123,10 +123,14 @@ class BypassGuard:
 
         ``still_waits``: another turn of the job goes on waiting; else its wait ends with this dispatch.
         """
-        if not still_waits:
-            self.wait_ends(job)
-        slot = job.guard_slot
-        self._passes.count(slot)
+        slot, passes = job.guard_slot, self._passes
+        if job.promoted:
+            if not still_waits:
+                self._promoted_goes(job)
+        elif not still_waits:
+            job.bypasses = self._bound - self._end[slot] + passes.later(slot)
+            self._end[slot] = _NEVER
+        passes.count(slot)
         if slot <= self._first[slot >> _GROUP_BITS]:  # the group's clock moved, but nobody in it was passed
             self._due[slot >> _GROUP_BITS] += 1
         if self.head is not None and self.head.arrival < job.arrival:

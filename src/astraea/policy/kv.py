@@ -10,11 +10,10 @@ from astraea.decisions import Because, Decision, DropCache, Reason
 from astraea.policy.ledger import Ledger
 from astraea.policy.prefixes import Prefixes
 from astraea.policy.state import Context, Holding, Turn
-from astraea.policy.tables import KvInput, KvState
+from astraea.policy.tables import IN_COPY, KvInput, KvState
 
 __all__ = ["KvCaches"]
 
-_IN_COPY = (KvState.LEAVING, KvState.RETURNING)
 _ENDED = Because(Reason.ENDED)
 _STALE = Because(Reason.STALE)
 
@@ -44,7 +43,7 @@ class KvCaches:
         write its own tokens into blocks that others read (INV-3).
         """
         holding, prefix = context.holding, context.holding.prefix
-        if holding.state in _IN_COPY:
+        if holding.state in IN_COPY:
             cap = holding.cap_tokens
             holding.cap_prefix_tokens = prefix_tokens if cap is None else min(holding.cap_prefix_tokens, prefix_tokens)
             holding.cap_tokens = reusable_tokens if cap is None else min(cap, reusable_tokens)

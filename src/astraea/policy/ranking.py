@@ -13,6 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heapreplace
+from typing import Any
 
 from sortedcontainers import SortedList
 
@@ -23,6 +24,7 @@ __all__ = ["RatioClassQueue", "RatioCursor", "ScanQueue", "StaticQueue"]
 
 _Entry = tuple[int, int, int, Turn]
 """Ready key, arrival of the job, serial of the turn, which makes it unique, and the turn."""
+_NOBODY: Any = None
 _TOP_OCTAVES = 64
 
 
@@ -48,6 +50,7 @@ class _SizeClass:
         if members[gone] is not entry:
             del members[bisect_left(members, entry, gone)]
             return False
+        members[gone] = _NOBODY  # the turn is not kept alive by its old place
         self.gone = gone = gone + 1
         if gone == len(members):
             return True

@@ -17,7 +17,9 @@ from enum import StrEnum
 from astraea.errors import InvariantError
 
 __all__ = [
+    "IN_COPY",
     "KV_TABLE",
+    "READY",
     "TURN_ENDS",
     "TURN_TABLE",
     "KvInput",
@@ -68,6 +70,8 @@ class TurnInput(StrEnum):
     SQUEEZE_IN_BATCH = "squeeze_in_batch"
 
 
+READY = (TurnState.WAITING, TurnState.PREEMPTED)
+"""Where a turn can be placed."""
 TURN_ENDS = frozenset({TurnState.FINISHED, TurnState.FAILED, TurnState.CANCELLED, TurnState.REFUSED})
 
 TURN_TABLE: dict[TurnState, dict[TurnInput, TurnState]] = {
@@ -156,6 +160,9 @@ class KvInput(StrEnum):
     CLOSE = "close"
     CLOSE_IN_BATCH = "close_in_batch"
 
+
+IN_COPY = (KvState.LEAVING, KvState.RETURNING)
+"""Where a copy that somebody still wants is under way."""
 
 KV_TABLE: dict[KvState, dict[KvInput, KvState]] = {
     KvState.NONE: {

@@ -11,7 +11,7 @@ from astraea.policy.guard import BypassGuard
 from astraea.policy.kv import KvCaches
 from astraea.policy.protocol import Cursor, Policy
 from astraea.policy.state import Turn
-from astraea.policy.tables import TurnState
+from astraea.policy.tables import READY
 
 __all__ = ["Waiting"]
 
@@ -50,7 +50,7 @@ class Waiting:
             return
         if turn.place is not None:
             self._queue.remove(turn)
-        if turn.state is not TurnState.WAITING and turn.state is not TurnState.PREEMPTED:
+        if turn.state not in READY:
             return
         context = turn.context
         holding = context.holding
