@@ -15,7 +15,17 @@ from astraea.rivals import make_policy
 from astraea.simulator.experiment import Report
 from astraea.simulator.verdict import PolicyVerdict
 
-__all__ = ["is_clairvoyant", "print_catalog", "print_costs", "print_report", "settings_line", "title_line"]
+__all__ = [
+    "console",
+    "is_clairvoyant",
+    "print_catalog",
+    "print_costs",
+    "print_report",
+    "seconds_text",
+    "settings_line",
+    "title_line",
+    "whole_text",
+]
 
 _PIPE_COLUMNS = 200
 """Width where the output is no terminal, so that a row stays on one line."""
@@ -29,30 +39,32 @@ class _Column:
     """What is compared; the smallest is the best. ``None``: nothing is best."""
 
 
-def _seconds(value: float) -> str:
+def seconds_text(value: float) -> str:
+    """Return seconds with three digits at least."""
     return f"{value:,.1f}" if value >= 10 else f"{value:.2f}"  # noqa: PLR2004 - three digits at least
 
 
-def _whole(value: float) -> str:
+def whole_text(value: float) -> str:
+    """Return a count as a whole number."""
     return f"{value:,.0f}"
 
 
 _COLUMNS = (
-    _Column("mean JCT\ns", lambda v: _seconds(v.mean_jct_s), lambda v: v.mean_jct_s),
-    _Column("p50\ns", lambda v: _seconds(v.p50_jct_s), lambda v: v.p50_jct_s),
-    _Column("p95\ns", lambda v: _seconds(v.p95_jct_s), lambda v: v.p95_jct_s),
-    _Column("p99\ns", lambda v: _seconds(v.p99_jct_s), lambda v: v.p99_jct_s),
-    _Column("slowdown\np99", lambda v: _seconds(v.p99_slowdown), lambda v: v.p99_slowdown),
-    _Column("\nmax", lambda v: _seconds(v.max_slowdown), lambda v: v.max_slowdown),
-    _Column("queue\ns", lambda v: _seconds(v.mean_queue_s), lambda v: v.mean_queue_s),
+    _Column("mean JCT\ns", lambda v: seconds_text(v.mean_jct_s), lambda v: v.mean_jct_s),
+    _Column("p50\ns", lambda v: seconds_text(v.p50_jct_s), lambda v: v.p50_jct_s),
+    _Column("p95\ns", lambda v: seconds_text(v.p95_jct_s), lambda v: v.p95_jct_s),
+    _Column("p99\ns", lambda v: seconds_text(v.p99_jct_s), lambda v: v.p99_jct_s),
+    _Column("slowdown\np99", lambda v: seconds_text(v.p99_slowdown), lambda v: v.p99_slowdown),
+    _Column("\nmax", lambda v: seconds_text(v.max_slowdown), lambda v: v.max_slowdown),
+    _Column("queue\ns", lambda v: seconds_text(v.mean_queue_s), lambda v: v.mean_queue_s),
     _Column("recom-\nputed", lambda v: f"{v.recomputed_share:.1%}", lambda v: v.recomputed_share),
-    _Column("swapped\ntokens", lambda v: _whole(v.swapped_tokens)),
-    _Column("preemp-\ntions", lambda v: _whole(v.preemptions)),
+    _Column("swapped\ntokens", lambda v: whole_text(v.swapped_tokens)),
+    _Column("preemp-\ntions", lambda v: whole_text(v.preemptions)),
     _Column("jobs/s", lambda v: f"{v.throughput_jobs_per_s:.4g}", lambda v: -v.throughput_jobs_per_s),
-    _Column("bypass\nworst", lambda v: _whole(v.worst_bypass)),
-    _Column("\nbound", lambda v: "none" if v.bypass_bound is None else _whole(v.bypass_bound)),
-    _Column("decide\np50 us", lambda v: _whole(v.decide_us_p50)),
-    _Column("\np99 us", lambda v: _whole(v.decide_us_p99)),
+    _Column("bypass\nworst", lambda v: whole_text(v.worst_bypass)),
+    _Column("\nbound", lambda v: "none" if v.bypass_bound is None else whole_text(v.bypass_bound)),
+    _Column("decide\np50 us", lambda v: whole_text(v.decide_us_p50)),
+    _Column("\np99 us", lambda v: whole_text(v.decide_us_p99)),
 )
 
 
@@ -114,7 +126,7 @@ def print_report(report: Report) -> None:
         marked = is_clairvoyant(verdict.policy)
         cells = [_cell(column, verdict, best, is_bold=not marked) for column in _COLUMNS]
         table.add_row(f"{verdict.policy} *" if marked else verdict.policy, *cells, style="dim" if marked else None)
-    _console().print(table)
+    console().print(table)
 
 
 def _cell(column: _Column, verdict: PolicyVerdict, best: dict[str, float], *, is_bold: bool) -> str:
@@ -131,7 +143,7 @@ def print_catalog(rows: Sequence[dict[str, object]], footnote: str) -> None:
         table.add_column(key, no_wrap=key == "name", overflow="fold")
     for row in rows:
         table.add_row(*(_plain(value) for value in row.values()))
-    _console(wide=True).print(table)
+    console(wide=True).print(table)
 
 
 def print_costs(rows: Sequence[tuple[str, float, float]]) -> None:
@@ -142,7 +154,7 @@ def print_costs(rows: Sequence[tuple[str, float, float]]) -> None:
         table.add_column(header, justify="right", no_wrap=True)
     for what, p50_us, p99_us in rows:
         table.add_row(what, f"{p50_us:,.1f}", f"{p99_us:,.1f}")
-    _console().print(table)
+    console().print(table)
 
 
 def _plain(value: object) -> str:
@@ -151,7 +163,7 @@ def _plain(value: object) -> str:
     return escape(str(value))
 
 
-def _console(*, wide: bool = False) -> Console:
+def console(*, wide: bool = False) -> Console:
     """Return a console as wide as the terminal; wide enough for a row a line where there is none."""
     if sys.stdout.isatty():
         return Console()

@@ -21,7 +21,7 @@ from astraea.simulator.results import RunResult
 from astraea.simulator.scenario import JobSource, Scenario, check_name
 from astraea.simulator.verdict import PolicyVerdict, judge, settled_jobs, slowdowns_of
 
-__all__ = ["DEFAULT_POLICIES", "Report", "check_policies", "run_experiment"]
+__all__ = ["DEFAULT_POLICIES", "Progress", "Report", "check_policies", "record_file", "run_experiment"]
 
 DEFAULT_POLICIES = ("fcfs", "job-fcfs", "astraea-paper", "astraea", "srpt-oracle")
 
@@ -99,7 +99,7 @@ def run_experiment(
             profile=profile,
             host_ratio=scenario.host_ratio,
             agents=scenario.agents,
-            record=_record_file(record, scenario, policy, seed),
+            record=None if record is None else record_file(record, scenario, policy, seed),
         )
         for seed, jobs in enumerate(arrived)
         for policy in policies
@@ -148,10 +148,8 @@ def _stage(on_progress: Progress | None, stage: str) -> Callable[[int, int], Non
     return lambda done, total: on_progress(stage, done, total)
 
 
-def _record_file(folder: Path | None, scenario: Scenario, policy: str, seed: int) -> Path | None:
+def record_file(folder: Path, scenario: Scenario, policy: str, seed: int) -> Path:
     """Return ``FOLDER/<workload>-<policy>-seed<n>.ndjson``, and make the folder."""
-    if folder is None:
-        return None
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
