@@ -181,6 +181,7 @@ def naive_ps(engine, chunks, steps):
             total += 1_000 * engine.prefill_ns_per_token * count
             total += engine.read_ps_per_context_token * held[index]
             if count > 1:
+                total += 1_000 * engine.piece_ns
                 total += engine.attention_ps_per_token_pair * count * (2 * held[index] + count) // 2
             held[index] += count
     return total
@@ -189,7 +190,8 @@ def naive_ps(engine, chunks, steps):
 @pytest.mark.parametrize("chunks", [[(0, 64)], [(10, 1)], [(10, 1), (300, 1), (20, 30)], [(7, 2), (0, 8)]])
 @pytest.mark.parametrize("steps", [0, 1, 2, 37])
 def test_many_steps_cost_what_single_ones_do(chunks, steps):
-    assert step_cost(ENGINE, chunks).total_ps(steps) == naive_ps(ENGINE, chunks, steps)
+    for engine in (ENGINE, evolve(ENGINE, piece_ns=700)):
+        assert step_cost(engine, chunks).total_ps(steps) == naive_ps(engine, chunks, steps)
 
 
 def test_steps_until_a_time_are_the_fewest_that_reach_it():

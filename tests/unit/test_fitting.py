@@ -15,11 +15,12 @@ from astraea.trace.steps import RanBatch
 TRUE = evolve(
     load_engine("llama-8b-h100"),
     step_ns=5_000_000,
+    piece_ns=900_000,
     prefill_ns_per_token=220_000,
     read_ps_per_context_token=3_900_000,
     attention_ps_per_token_pair=190_000,
 )
-CONSTANTS = ("step_ns", "prefill_ns_per_token", "read_ps_per_context_token", "attention_ps_per_token_pair")
+CONSTANTS = ("step_ns", "piece_ns", "prefill_ns_per_token", "read_ps_per_context_token", "attention_ps_per_token_pair")
 UNKNOWN = evolve(TRUE, **{name: value for value, name in enumerate(CONSTANTS, start=1)})
 
 
@@ -53,7 +54,7 @@ def test_constants_come_back_from_exact_times():
 def test_a_tenth_of_bad_measurements_moves_them_little():
     batches = measured(TRUE, 400, 1, noise=0.03, outliers=0.1)
     profile = fit_profile(UNKNOWN, batches)
-    assert constants(profile) == pytest.approx(constants(TRUE), rel=0.1)
+    assert constants(profile) == pytest.approx(constants(TRUE), rel=0.15)
     assert step_error(profile, measured(TRUE, 100, 2)).median < 0.02
 
 

@@ -1,6 +1,6 @@
 """From measured batches to the constants of an engine profile, by the simulator's own step-time model.
 
-The model is linear in its four constants, so each batch gives one equation; the constants are those that make the
+The model is linear in its constants, so each batch gives one equation; the constants are those that make the
 median relative error small, and none is negative.
 """
 
@@ -21,7 +21,7 @@ from astraea.trace.steps import RanBatch
 
 __all__ = ["StepError", "fit_profile", "predicted_us", "step_error"]
 
-_CONSTANTS = 4
+_CONSTANTS = 5
 _UNIT = 1_000
 _ROUNDS = 40
 _RELATIVE_ERROR_LEAST = 0.01
@@ -74,11 +74,12 @@ def fit_profile(profile: EngineProfile, batches: Sequence[RanBatch]) -> EnginePr
 
 
 def _with(profile: EngineProfile, constants: Sequence[int]) -> EngineProfile:
-    """Return the profile with the model's four constants in the order of its formula."""
-    step_ns, token_ns, read_ps, pair_ps = constants
+    """Return the profile with the model's constants in the order of its formula."""
+    step_ns, piece_ns, token_ns, read_ps, pair_ps = constants
     return evolve(
         profile,
         step_ns=max(1, step_ns),
+        piece_ns=piece_ns,
         prefill_ns_per_token=token_ns,
         read_ps_per_context_token=read_ps,
         attention_ps_per_token_pair=pair_ps,
@@ -87,7 +88,7 @@ def _with(profile: EngineProfile, constants: Sequence[int]) -> EngineProfile:
 
 def _effects(profile: EngineProfile, batch: RanBatch) -> list[float]:
     """Return what one unit of each constant adds to a batch's time, in microseconds."""
-    none = [1, 0, 0, 0]  # no step is free in a profile
+    none = [1, 0, 0, 0, 0]  # no step is free in a profile
     base = predicted_us(_with(profile, none), batch)
     effects = []
     for place in range(_CONSTANTS):

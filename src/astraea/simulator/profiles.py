@@ -1,8 +1,8 @@
 """What an engine costs: constants of a step-time model, by name, each with the source of its numbers.
 
-One step of the engine takes ``step + prefill * tokens + read * context tokens + attention * tokens * context`` of time:
-a fixed part, a part per token computed in the step, a part per KV token that the step reads, and the quadratic part of
-prefill. All constants are integers, so that a simulated clock never depends on a platform's floating point.
+One step of the engine takes a fixed time, a part per piece of a prompt, a part per token computed in the step, a part
+per KV token that it reads, and the quadratic part of prefill; ``step_time.py`` has the formula. All constants are
+integers, so that a simulated clock never depends on a platform's floating point.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import field, fields, frozen
+from attrs import NOTHING, field, fields, frozen
 
 from astraea.errors import UsageError
 from astraea.units import ceil_div
@@ -70,6 +70,8 @@ class EngineProfile:
     kv_bytes_per_token: int = field(validator=_positive)
     host_bytes_per_s: int = field(validator=_positive)
     """Bandwidth between device and host, one way."""
+    piece_ns: int = field(default=0, validator=_natural)
+    """Time that each piece of a prompt adds to a step, however long it is; a file may leave it out."""
 
     def __attrs_post_init__(self) -> None:
         if self.pool_tokens < self.block_tokens:
@@ -133,7 +135,7 @@ def engine_names() -> tuple[str, ...]:
 def load_engine(name_or_toml_path: str) -> EngineProfile:
     """Return a built-in engine by its name, or the one that a TOML file describes.
 
-    The file holds every field of :class:`EngineProfile` as a top-level key and nothing else. Raises
+    The top-level keys are the fields of :class:`EngineProfile`; one with a default may be left out. Raises
     :class:`UsageError` for an unknown name, a missing file, and an unknown, missing or bad key, which it names.
     """
     if name_or_toml_path in _BUILT_IN:
@@ -163,12 +165,12 @@ def _from_toml(path: Path) -> EngineProfile:
         raise UsageError(f"{path}: the engine profile cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise UsageError(f"{path}: the engine profile is not valid TOML ({error})") from error
-    wanted = [attribute.name for attribute in fields(EngineProfile)]
+    known = {attribute.name: attribute for attribute in fields(EngineProfile)}
     for key in table:
-        if key not in wanted:
+        if key not in known:
             raise UsageError(f"{path}: unknown key {key!r} in the engine profile")
-    for key in wanted:
-        if key not in table:
+    for key, attribute in known.items():
+        if key not in table and attribute.default is NOTHING:
             raise UsageError(f"{path}: the engine profile lacks the key {key!r}")
     try:
         return EngineProfile(**table)

@@ -1,9 +1,9 @@
 """How long the modelled engine takes: a step costs a constant, its tokens, the context it reads, and attention.
 
-    step = c + a * tokens + b * context tokens read + q * sum over prefill chunks of tokens * (context + tokens / 2)
+    step = c + a * tokens + b * context tokens read + sum over prefill chunks of p + q * tokens * (context + tokens / 2)
 
 in exact integer picoseconds, so that a hundred steps at once take precisely as long as a hundred single ones. A chunk
-of one token is a decode and pays no quadratic term; its cost is the context that it reads.
+of one token is a decode and pays neither p nor the quadratic term; its cost is the context that it reads.
 """
 
 from __future__ import annotations
@@ -48,15 +48,17 @@ class StepCost:
 
 def step_cost(profile: EngineProfile, chunks: Iterable[tuple[int, int]]) -> StepCost:
     """Return the cost of steps whose chunks are ``(context tokens held, tokens a step)`` before the first step."""
-    tokens = context = quadratic = growth = 0
+    tokens = context = pieces = quadratic = growth = 0
     for held, count in chunks:
         tokens += count
         context += held
         if count > 1:
+            pieces += 1
             quadratic += count * (2 * held + count)
             growth += count * count
     read, pair = profile.read_ps_per_context_token, profile.attention_ps_per_token_pair
-    first = 1000 * (profile.step_ns + profile.prefill_ns_per_token * tokens) + read * context + pair * quadratic // 2
+    fixed_ns = profile.step_ns + profile.piece_ns * pieces + profile.prefill_ns_per_token * tokens
+    first = 1000 * fixed_ns + read * context + pair * quadratic // 2
     return StepCost(first, read * tokens + pair * growth)
 
 
