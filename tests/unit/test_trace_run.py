@@ -263,3 +263,37 @@ def test_an_empty_run_has_a_digest_too():
     result = replay([header, EndEntry(2, RunDigest().hexdigest(), 0, 0)], make_policy)
     assert result.same
     assert (result.events, result.decisions) == (0, 0)
+
+
+def test_a_turn_that_the_step_leaves_out_has_its_next_block_all_the_same():
+    """Room is told to be short by the scheduler, and the judge must count it so: else a fair Hold is a breach."""
+    limits = Limits(device_blocks=10, block_tokens=1, step_tokens_max=1, steps_max=1)
+    core = Scheduler(limits)
+    entries = [TraceHeader(1, "astraea", limits, core.policy.guarded, core.policy.blocking)]
+
+    def handle(event):
+        core.handle(event)
+        entries.append(EventEntry(len(entries) + 1, event))
+
+    def arrive(name, turn, prompt, reusable, most):
+        handle(TurnArrived(0, "t", name, name, turn, "c", prompt, reusable, most))
+
+    def decide():
+        decisions = core.decide(0)
+        entries.append(DecideEntry(len(entries) + 1, 0))
+        entries.extend(DecisionEntry(len(entries) + 1 + i, decision) for i, decision in enumerate(decisions))
+        return decisions
+
+    arrive("a", "a1", 1, 0, 1)
+    decide()
+    handle(BatchDone(0, 1, 1, (TurnOutcome("a1", Outcome.TOOL_CALL, "tool"),)))
+    arrive("b", "b1", 1, 0, 4)
+    decide()
+    handle(BatchDone(0, 2, 1))
+    arrive("a", "a2", 2, 1, 3)
+    arrive("c", "c1", 7, 0, 1)
+    *held, batch = decide()
+    assert [chunk.turn_id for chunk in batch.chunks] == ["a2"]
+    assert [(hold.turn_id, hold.because.reason) for hold in held] == [("c1", Reason.NO_ROOM)]
+    decide()  # what was decided before is judged now
+    assert check_trace(entries).breach is None

@@ -112,6 +112,12 @@ class Memory(Blocks):
             if blocks > holding.device_blocks:
                 self.resize(holding, blocks)
 
+    def growth_blocks(self, turn: Turn) -> int:
+        """Return the blocks that a running turn has taken for its next token, if it computes none in this batch."""
+        holding = turn.context.holding
+        known = min(max(holding.device_tokens + 1, turn.goal_tokens), turn.max_tokens)
+        return max(0, self.private(holding, known) - holding.device_blocks)
+
     def progress(self, turn: Turn, tokens: int) -> None:
         """Note that a turn computed so many tokens, and take back what it was given for steps that did not run."""
         holding = turn.context.holding
