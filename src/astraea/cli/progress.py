@@ -11,16 +11,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 __all__ = ["progress_bar"]
 
-_LABELS = {"capacity": "capacity of the engine", "policies": "policies"}
+_LABELS = {"capacity": "capacity of the engine"}
 
 
 @contextmanager
-def progress_bar(*, wanted: bool) -> Iterator[Callable[[str, int, int], None] | None]:
-    """Give a callback for (stage, done, total) that draws a bar a stage, or ``None`` where no one would see it."""
+def progress_bar(*, wanted: bool, unit: str = "jobs") -> Iterator[Callable[[str, int, int], None] | None]:
+    """Give a callback for (stage, done, total) that draws a bar a stage, or ``None`` where no one would see it.
+
+    ``unit``: what is counted.
+    """
     if not wanted or not sys.stderr.isatty():
         yield None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("jobs"))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as progress:
         tasks: dict[str, TaskID] = {}
 

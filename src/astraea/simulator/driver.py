@@ -10,13 +10,13 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns
-from typing import TYPE_CHECKING
 
 from astraea.decisions import Decision, DropCache, Hold, Preempt, Refuse, RunBatch, SwapIn, SwapOut, WakeAt
 from astraea.errors import InvariantError, UsageError
-from astraea.events import BatchDone, Event, SessionClosed, SwapDone
+from astraea.events import BatchDone, Event, SessionClosed, SwapDone, TurnOutcome
 from astraea.policy.core import Scheduler
 from astraea.policy.limits import Limits
+from astraea.policy.protocol import Policy
 from astraea.rivals import make_policy
 from astraea.simulator.agents import Agent, LiveTurn, longest_output, remaining_service_us, stages_of
 from astraea.simulator.engine import ModelEngine, limits_for
@@ -25,9 +25,7 @@ from astraea.simulator.profiles import EngineProfile
 from astraea.simulator.results import JobResult, RunResult
 from astraea.simulator.step_time import PS_PER_US, alone_us
 from astraea.trace.digest import RunDigest
-
-if TYPE_CHECKING:
-    from astraea.trace.recorder import TraceRecorder
+from astraea.trace.recorder import Recorder
 
 __all__ = ["Simulation", "simulate"]
 
@@ -36,19 +34,13 @@ class Simulation:
     """One run of one policy over one list of jobs."""
 
     def __init__(
-        self,
-        jobs: Sequence[JobSpec],
-        profile: EngineProfile,
-        policy: str,
-        limits: Limits,
-        *,
-        recorder: TraceRecorder | None = None,
-        one_step: bool = False,
-    ) -> None:
+        self, jobs: Sequence[JobSpec], profile: EngineProfile, policy: Policy, limits: Limits, *,
+        recorder: Recorder | None = None, one_step: bool = False,
+    ) -> None:  # fmt: skip
         self._profile = profile
         self._limits = limits
-        self._policy = make_policy(policy, limits)
-        self._core = Scheduler(limits, self._policy)
+        self._policy = policy
+        self._core = Scheduler(limits, policy)
         self._engine = ModelEngine(profile, one_step=one_step)
         self._digest = RunDigest()
         self._recorder = recorder
@@ -63,6 +55,7 @@ class Simulation:
         self._turns: dict[str, LiveTurn] = {}
         self._wake_us = 0
         self._batch: RunBatch | None = None
+        self._batch_turns: list[LiveTurn] = []
         self._decide_ns: list[int] = []
         self._results: list[JobResult] = []
         self._preemptions = 0
@@ -88,7 +81,7 @@ class Simulation:
                 self._deliver(self._engine.now_us)
             else:
                 raise InvariantError("LIVE-2", f"{total - len(self._results)} jobs are left and nothing will happen")
-            self._decide()
+            self._decide(self._engine.now_us)
             if on_progress is not None and len(self._results) != reported:
                 reported = len(self._results)
                 on_progress(reported, total)
@@ -113,11 +106,10 @@ class Simulation:
     def _handle(self, event: Event) -> None:
         if self._recorder is not None:
             self._recorder.event(event)
-        self._digest.reported(event)
         self._core.handle(event)
+        self._digest.reported(event)
 
-    def _decide(self) -> None:
-        now_us = self._engine.now_us
+    def _decide(self, now_us: int) -> None:
         began = perf_counter_ns()
         decisions = self._core.decide(now_us)
         self._decide_ns.append(perf_counter_ns() - began)
@@ -137,11 +129,15 @@ class Simulation:
                 self._preemptions += 1
                 self._turns[decision.turn_id].agent.waits(now_us, 1)
             case Refuse():
-                raise UsageError(f"turn {decision.turn_id} was refused: {decision.because.reason}")
+                self._refused(decision, now_us)
             case WakeAt():
                 self._wake_us = decision.at_us
             case DropCache() | Hold():
                 pass
+
+    def _refused(self, refusal: Refuse, now_us: int) -> None:
+        """Give up: a comparison of policies in which some work is not done says nothing."""
+        raise UsageError(f"turn {refusal.turn_id} was refused: {refusal.because.reason}")
 
     def _copy(self, decision: SwapOut | SwapIn) -> None:
         op_id = decision.op_id
@@ -155,12 +151,15 @@ class Simulation:
             turn.agent.waits(now_us, -1)
             turn.position = dispatch.start_tokens
             turn.target = turn.spec.context_tokens + turn.sampled
+        self._batch_turns = [self._turns[chunk.turn_id] for chunk in batch.chunks]
 
     def _run_batch(self, batch: RunBatch) -> None:
-        turns = [self._turns[chunk.turn_id] for chunk in batch.chunks]
-        steps, ended = self._engine.run(batch, turns, self._next_us())
+        steps, ended = self._engine.run(batch, self._batch_turns, self._next_us())
+        self._deliver(self._engine.now_us)
+        self._report(batch, steps, ended)
+
+    def _report(self, batch: RunBatch, steps: int, ended: Sequence[TurnOutcome]) -> None:
         now_us = self._engine.now_us
-        self._deliver(now_us)
         self._batch = None
         finished = [self._turns.pop(outcome.turn_id) for outcome in ended]
         self._handle(BatchDone(now_us, batch.batch_id, steps, tuple(ended)))
@@ -192,7 +191,11 @@ class Simulation:
         if agent.done:
             self._job_ended(agent, now_us)
         else:
-            self._at(agent.stage_ready_us, lambda time_us: self._send_stage(agent, time_us))
+            self._await_tools(agent)
+
+    def _await_tools(self, agent: Agent) -> None:
+        """Send the next stage when every tool of the last one has returned."""
+        self._at(agent.stage_ready_us, lambda time_us: self._send_stage(agent, time_us))
 
     def _job_ended(self, agent: Agent, now_us: int) -> None:
         self._results.append(agent.result(now_us, alone_us(self._profile, agent.spec)))
@@ -231,7 +234,7 @@ def simulate(
     *,
     host_ratio: float = 0.0,
     agents: int | None = None,
-    recorder: TraceRecorder | None = None,
+    recorder: Recorder | None = None,
     one_step: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
     limits: Limits | None = None,
@@ -242,6 +245,6 @@ def simulate(
     the digest is the same). ``limits`` overrides what ``limits_for`` would derive.
     """
     limits = limits or limits_for(profile, host_ratio)
-    run = Simulation(jobs, profile, policy, limits, recorder=recorder, one_step=one_step)
+    run = Simulation(jobs, profile, make_policy(policy, limits), limits, recorder=recorder, one_step=one_step)
     run.run(agents, on_progress)
     return run.result()

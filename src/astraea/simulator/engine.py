@@ -70,6 +70,10 @@ class ModelEngine:
         self._link_free_us = max(self._link_free_us, self.now_us) + copy_us
         return self._link_free_us
 
+    def stall_link(self, stall_us: int) -> None:
+        """Let nothing pass the link for a while."""
+        self._link_free_us = max(self._link_free_us, self.now_us) + stall_us
+
     def run(self, batch: RunBatch, turns: list[LiveTurn], next_us: int | None) -> tuple[int, list[TurnOutcome]]:
         """Run a batch up to the first turn that ends and the first step that ends at or after ``next_us``.
 

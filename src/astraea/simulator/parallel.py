@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wai
 from ctypes import c_longlong
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from attrs import frozen
 
@@ -24,7 +24,12 @@ from astraea.trace.recorder import TraceRecorder
 if TYPE_CHECKING:
     from ctypes import Array
 
-__all__ = ["RunRequest", "default_workers", "run_all"]
+__all__ = ["RunRequest", "default_workers", "run_all", "side_by_side"]
+
+_Request = TypeVar("_Request")
+_Result = TypeVar("_Result")
+_Told = Callable[[int, int], None]
+"""Is told what is done and how much there is of it."""
 
 _POLL_S = 0.2
 """How often progress is told while processes work."""
@@ -61,55 +66,65 @@ def run_all(
     process; otherwise the processes are spawned, so a script that calls this needs its ``__main__`` guard. The first
     error of a run is raised here; runs that have not begun by then are not made.
     """
-    total = sum(len(request.jobs) for request in requests)
+    return side_by_side(_run, requests, sum(len(r.jobs) for r in requests), workers=workers, on_progress=on_progress)
+
+
+def side_by_side(
+    work: Callable[[_Request, _Told], _Result], requests: Sequence[_Request], total: int, *, workers: int = 1,
+    on_progress: _Told | None = None,
+) -> list[_Result]:  # fmt: skip
+    """Return what ``work``, a function of a module, makes of each request; see :func:`run_all`.
+
+    ``work`` gets a request and a callback to tell how much of it is done; ``total`` is that of all requests.
+    """
     tell = _Tell(on_progress, total)
     if workers == 1 or len(requests) == 1:
-        return [_run(request, tell.counter(index)) for index, request in enumerate(requests)]
+        return [work(request, tell.counter(index)) for index, request in enumerate(requests)]
     context = get_context("spawn")
     done = context.RawArray(c_longlong, len(requests))
     pool = ProcessPoolExecutor(min(workers, len(requests)), mp_context=context, initializer=_share, initargs=(done,))
     try:
-        futures = [pool.submit(_run_shared, index, request) for index, request in enumerate(requests)]
+        futures = [pool.submit(_work_shared, work, index, request) for index, request in enumerate(requests)]
         return _collect(futures, done, tell)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _collect(futures: list[Future[RunResult]], done: Array[c_longlong], tell: _Tell) -> list[RunResult]:
+def _collect(futures: list[Future[_Result]], done: Array[c_longlong], tell: _Tell) -> list[_Result]:
     waiting = set(futures)
     while waiting:
         finished, waiting = wait(waiting, timeout=_POLL_S, return_when=FIRST_EXCEPTION)
         for future in finished:
             future.result()
-        tell.jobs(sum(int(count) for count in done))
+        tell.all_done(sum(int(count) for count in done))
     return [future.result() for future in futures]
 
 
 class _Tell:
-    """Adds up the jobs that the runs of this process have done."""
+    """Adds up what the requests of this process have done."""
 
     def __init__(self, on_progress: Callable[[int, int], None] | None, total: int) -> None:
         self._on_progress = on_progress
         self._total = total
         self._done: dict[int, int] = {}
 
-    def jobs(self, done: int) -> None:
-        """Tell how many jobs are done over all runs."""
+    def all_done(self, done: int) -> None:
+        """Tell how much is done over all requests."""
         if self._on_progress is not None:
             self._on_progress(done, self._total)
 
     def counter(self, index: int) -> Callable[[int, int], None]:
-        """Return the callback of one run."""
+        """Return the callback of one request."""
 
-        def count(done: int, _jobs: int) -> None:
+        def count(done: int, _total: int) -> None:
             self._done[index] = done
-            self.jobs(sum(self._done.values()))
+            self.all_done(sum(self._done.values()))
 
         return count
 
 
 _done: Array[c_longlong] | None = None
-"""In a worker process: the jobs done by each run, shared with the process that asked."""
+"""In a worker process: what is done of each request, shared with the process that asked."""
 
 
 def _share(done: Array[c_longlong]) -> None:
@@ -117,12 +132,12 @@ def _share(done: Array[c_longlong]) -> None:
     _done = done
 
 
-def _run_shared(index: int, request: RunRequest) -> RunResult:
-    def count(done: int, _jobs: int) -> None:
+def _work_shared(work: Callable[[_Request, _Told], _Result], index: int, request: _Request) -> _Result:
+    def count(done: int, _total: int) -> None:
         if _done is not None:
             _done[index] = done
 
-    return _run(request, count)
+    return work(request, count)
 
 
 def _run(request: RunRequest, on_progress: Callable[[int, int], None]) -> RunResult:

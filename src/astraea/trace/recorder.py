@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Protocol, Self
 
 from astraea.decisions import Chunk, Decision, RunBatch
 from astraea.errors import UsageError
@@ -16,9 +16,19 @@ from astraea.trace.codec import canonical_json, decision_to_json, event_to_json,
 from astraea.trace.digest import DIGEST_KIND, RunDigest
 from astraea.trace.entries import TRACE_VERSION
 
-__all__ = ["TraceRecorder"]
+__all__ = ["Recorder", "TraceRecorder"]
 
 _BUFFER_BYTES = 1 << 20
+
+
+class Recorder(Protocol):
+    """Is told what the scheduler is told and what it answers, in order."""
+
+    def event(self, event: Event) -> None:
+        """Note an event."""
+
+    def decided(self, now_us: int, decisions: Sequence[Decision]) -> None:
+        """Note a call of ``decide`` and what it returned."""
 
 
 class TraceRecorder:
@@ -96,9 +106,10 @@ class TraceRecorder:
             return
         end = {"digest": self.hexdigest(), "events": self._events, "decisions": self._decisions}
         self._write({"end": end})
-        self._leave()
+        self.cut_off()
 
-    def _leave(self) -> None:
+    def cut_off(self) -> None:
+        """Close the file without an end line: the run did not come to its end."""
         self._closed = True
         if self._owns_file:
             self._file.close()
@@ -117,7 +128,7 @@ class TraceRecorder:
         if error is None:
             self.close()
         elif not self._closed:
-            self._leave()
+            self.cut_off()
 
 
 def _opened(path: str | Path) -> IO[str]:
