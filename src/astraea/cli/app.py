@@ -13,6 +13,7 @@ import astraea
 from astraea.cli.bench import bench_app
 from astraea.cli.catalog import engines, policies, workloads
 from astraea.cli.simulate import simulate_command
+from astraea.cli.torture import torture_command
 from astraea.cli.trace_commands import check, explain, export, replay
 from astraea.errors import TraceError, UsageError
 
@@ -25,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command("simulate")(simulate_command)
+app.command("torture")(torture_command)
 app.command("policies")(policies)
 app.command("engines")(engines)
 app.command("workloads")(workloads)

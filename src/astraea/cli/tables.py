@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 
 from attrs import frozen
 from rich.console import Console
@@ -20,6 +21,7 @@ __all__ = [
     "is_clairvoyant",
     "print_catalog",
     "print_costs",
+    "print_counts",
     "print_report",
     "seconds_text",
     "settings_line",
@@ -144,6 +146,18 @@ def print_catalog(rows: Sequence[dict[str, object]], footnote: str) -> None:
     for row in rows:
         table.add_row(*(_plain(value) for value in row.values()))
     console(wide=True).print(table)
+
+
+def print_counts(groups: Mapping[str, Mapping[str, int]]) -> None:
+    """Print named counts side by side: a pair of columns a group."""
+    table = Table()
+    for group in groups:
+        table.add_column(group, no_wrap=True)
+        table.add_column("times", justify="right", no_wrap=True)
+    columns = [[(escape(name), f"{count:,}") for name, count in counts.items()] for counts in groups.values()]
+    for row in zip_longest(*columns, fillvalue=("", "")):
+        table.add_row(*(cell for pair in row for cell in pair))
+    console().print(table)
 
 
 def print_costs(rows: Sequence[tuple[str, float, float]]) -> None:
