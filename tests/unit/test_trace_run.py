@@ -9,8 +9,8 @@ from itertools import pairwise
 import pytest
 from attrs import define, evolve
 
-from astraea.decisions import Because, Chunk, Hold, Reason, Refuse, RunBatch, SwapIn, SwapOut, WakeAt
-from astraea.events import BatchDone, Outcome, SharedPrefix, SwapDone, TurnArrived, TurnOutcome
+from astraea.decisions import Because, Chunk, DropCache, Hold, Reason, Refuse, RunBatch, SwapIn, SwapOut, WakeAt
+from astraea.events import BatchDone, Outcome, SessionClosed, SharedPrefix, SwapDone, TurnArrived, TurnOutcome
 from astraea.policy.astraea import LearningPolicy
 from astraea.policy.core import Scheduler
 from astraea.policy.limits import Limits
@@ -295,5 +295,9 @@ def test_a_turn_that_the_step_leaves_out_has_its_next_block_all_the_same():
     *held, batch = decide()
     assert [chunk.turn_id for chunk in batch.chunks] == ["a2"]
     assert [(hold.turn_id, hold.because.reason) for hold in held] == [("c1", Reason.NO_ROOM)]
+    handle(SessionClosed(0, "t", "b"))
+    handle(BatchDone(0, 3, 0))
+    dropped = [decision.kv_blocks for decision in decide() if isinstance(decision, DropCache)]
+    assert dropped == [2]
     decide()  # what was decided before is judged now
     assert check_trace(entries).breach is None

@@ -1,8 +1,8 @@
 """What each context holds, as the decisions and reports of a trace say (INV-1, INV-3).
 
 A decision gives blocks (``Dispatch`` and ``SwapIn`` those of the known tokens, or of the maximum after P preemptions;
-``RunBatch`` those of all its steps); a report or a ``DropCache`` takes them back. What an overdue report froze stays
-taken until it comes.
+``RunBatch`` those of all its steps, and to turns that it leaves out those of their known tokens, by rule 4); a report
+or a ``DropCache`` takes them back. What an overdue report froze stays taken until it comes.
 """
 
 from __future__ import annotations
@@ -105,18 +105,13 @@ class Memory(Blocks):
         holding.device_tokens = start_tokens
 
     def run(self, batch: Batch) -> None:
-        """Give the turns of a batch the blocks of all its steps."""
-        for chunk in batch.chunks:
-            holding = batch.members[chunk.turn_id].context.holding
-            blocks = self.private(holding, holding.device_tokens + chunk.tokens * batch.max_steps)
-            if blocks > holding.device_blocks:
-                self.resize(holding, blocks)
-
-    def growth_blocks(self, turn: Turn) -> int:
-        """Return the blocks that a running turn has taken for its next token, if it computes none in this batch."""
-        holding = turn.context.holding
-        known = min(max(holding.device_tokens + 1, turn.goal_tokens), turn.max_tokens)
-        return max(0, self.private(holding, known) - holding.device_blocks)
+        """Give the turns of a batch the blocks of all its steps; who has no chunk has those of its known tokens."""
+        tokens = {chunk.turn_id: chunk.tokens * batch.max_steps for chunk in batch.chunks}
+        for turn in batch.members.values():
+            holding = turn.context.holding
+            computed = tokens.get(turn.turn_id)
+            upto = turn.goal_tokens if computed is None else holding.device_tokens + computed
+            self.resize(holding, max(holding.device_blocks, self.private(holding, upto)))
 
     def progress(self, turn: Turn, tokens: int) -> None:
         """Note that a turn computed so many tokens, and take back what it was given for steps that did not run."""

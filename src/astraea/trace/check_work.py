@@ -13,9 +13,9 @@ Judged after each ``decide`` that found no batch under way:
 Nothing is said of those behind a turn that had been held for want of room and is now the only one that runs: where
 nothing else runs it is placed last of all.
 
-What fits is counted after the batch took the blocks of all its steps, and turns that run on without a chunk those of
-their next token, so that a turn is never said to fit when it did not. Not judged: the order among turns that fit, how
-much headroom there should be, and whether more should have been evicted.
+What fits is counted after the batch took the blocks of all its steps, so that a turn is never said to fit when it did
+not. Not judged: the order among turns that fit, how much headroom there should be, and whether more should have been
+evicted.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class WorkConserving:
             return
         if unblocked and len(running) <= 1:
             return  # nothing ran: what had been blocked was placed last (rule 6), and those behind it were passed over
-        free = state.memory.free - self._growth_blocks(running)
+        free = state.memory.free
         for turn in waiting.values():
             if turn.state is TurnState.RETURNING or turn.context.holding.copy is not None:
                 continue
@@ -60,13 +60,6 @@ class WorkConserving:
             if need <= free and not self._excused(turn, running):
                 why = f"its last Hold says {turn.held}" if turn.held is not None else "no Hold says why"
                 broken("INV-6", f"turn {turn.turn_id!r} needs {need} blocks, {free} are free, and it waits; {why}")
-
-    def _growth_blocks(self, running: dict[str, Turn]) -> int:
-        """Blocks that turns hold for their next token which the step's budget leaves out of the batch (rule 4)."""
-        batch = self._state.batch
-        computed = {chunk.turn_id for chunk in batch.chunks} if batch is not None else set()
-        memory = self._state.memory
-        return sum(memory.growth_blocks(turn) for turn_id, turn in running.items() if turn_id not in computed)
 
     def _excused(self, turn: Turn, running: dict[str, Turn]) -> bool:
         return self._by_itself(turn, running) or self._bypasses.stands_before(turn) or self._by_others(turn)
