@@ -21,7 +21,7 @@ _US_PER_HOUR = 3_600_000_000
 def torture_command(
     *,
     hours_simulated: Annotated[
-        float, typer.Option(help="Device-hours to simulate, of all seeds together; each has an equal share.")
+        float, typer.Option(help="Device-hours with faults, of all seeds together; each has an equal share.")
     ] = 1.0,
     seeds: Annotated[int, typer.Option(help="How many seeds.")] = 1,
     seed: Annotated[int, typer.Option(help="The first seed; the others follow.")] = 0,
@@ -43,8 +43,10 @@ def torture_command(
     A seed expands into rounds, each with a plan: an engine, pools that are tight, jobs, and faults. Reports come late
     or not, batches, turns and copies fail, clients cancel and close, histories are edited, tools are lost, the clock
     jumps, estimates go mad. At its end a round heals: what is owed is reported, nothing more goes wrong, no job begins.
-    Then every job must come to its end, and every block must be back. Hours are virtual time on the engine's clock,
-    jumps left out; a seed's last round may exceed its share.
+    Then every job must come to its end, and every block must be back.
+
+    Hours are virtual time on the engine's clock, jumps left out. The healing comes on top and is counted in the total,
+    and the last round of a seed may exceed its share.
 
     Exit code 0: no claim is broken. 1: one is; the seed, the round and a shrunk trace are named.
 

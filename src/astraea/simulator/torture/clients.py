@@ -32,6 +32,8 @@ class Clients(Simulation):
     """A simulation whose agents survive what a :class:`Simulation` does not expect."""
 
     witness: Witness
+    _slack: int
+    """Clients ask for this many times the output that will come; 0: for much more."""
 
     def _begin_clients(self) -> None:
         self._at_work: dict[str, Agent] = {}
@@ -77,7 +79,9 @@ class Clients(Simulation):
     def _send(self, event: TurnArrived, turn: LiveTurn, tries: int) -> None:
         """Send a turn; its prompt begins with no more of the history than its client knows."""
         reusable = min(event.reusable_tokens, self._known.get(_context_of(event), event.reusable_tokens))
-        event = self._bent(evolve(event, reusable_tokens=reusable))
+        most = turn.spec.output_tokens * self._slack or event.max_output_tokens
+        most = min(most, event.max_output_tokens)
+        event = self._bent(evolve(event, reusable_tokens=reusable, max_output_tokens=most))
         self._turns[event.turn_id] = turn
         self._sent[event.turn_id] = event, tries
         self._engine.edit_history(turn.context_key, event.reusable_tokens)

@@ -33,6 +33,8 @@ class FaultKind(StrEnum):
     """A copy is not reported in time; its report comes late, or not before the heal."""
     COPY_FAILED = "copy-failed"
     """A copy is reported as failed."""
+    LEFT_IN_COPY = "left-in-copy"
+    """While a context is being copied its client cancels its turn or its job, or closes its session."""
     LINK_STALLED = "link-stalled"
     """Copies wait on the link, in time still."""
     REPORT_TWICE = "report-twice"
@@ -76,11 +78,12 @@ _BATCH = (
     FaultKind.BATCH_SLOW,
     FaultKind.TURN_FAILED,
 )
+_COPY = (FaultKind.COPY_LOST, FaultKind.COPY_FAILED, FaultKind.LEFT_IN_COPY)
 _ARRIVAL = (FaultKind.HISTORY_EDITED, FaultKind.HINTS_ABSURD, FaultKind.WORKS_FOR_ANOTHER)
 TARGETS = (
     dict.fromkeys(FaultKind, Target.MOMENT)
     | dict.fromkeys(_BATCH, Target.BATCH)
-    | dict.fromkeys((FaultKind.COPY_LOST, FaultKind.COPY_FAILED), Target.COPY)
+    | dict.fromkeys(_COPY, Target.COPY)
     | dict.fromkeys(_ARRIVAL, Target.ARRIVAL)
     | dict.fromkeys((FaultKind.TOOL_LOST, FaultKind.TOOL_EARLY), Target.TOOL)
     | {FaultKind.REPORT_TWICE: Target.REPORT}
@@ -89,6 +92,7 @@ _SPANLESS = (
     FaultKind.BATCH_FAILED,
     FaultKind.TURN_FAILED,
     FaultKind.COPY_FAILED,
+    FaultKind.LEFT_IN_COPY,
     FaultKind.REPORT_TWICE,
     FaultKind.TURN_CANCELLED,
     FaultKind.JOB_CANCELLED,

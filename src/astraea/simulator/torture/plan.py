@@ -16,7 +16,7 @@ from astraea.policy.limits import EngineCosts, Limits, Tuning
 from astraea.simulator.engine import limits_for
 from astraea.simulator.jobs import JobSpec
 from astraea.simulator.profiles import EngineProfile
-from astraea.simulator.torture.faults import Fault, FaultKind
+from astraea.simulator.torture.faults import TARGETS, Fault, FaultKind, Target
 from astraea.simulator.torture.work import chosen, draw_jobs
 from astraea.simulator.workloads.dice import Dice
 from astraea.units import US_PER_S
@@ -26,6 +26,8 @@ __all__ = ["Plan", "draw_plan", "plan_lines", "rounds_of"]
 _ROUND_BITS = 32
 _KIND_KEPT = 0.6
 """The share of the kinds of faults that a round has."""
+_COPY_WEIGHT = 2
+"""Copies are rarer than batches; their faults are drawn so much more often."""
 _PICKS = 1 << 16
 _NS_PER_MS = 1_000_000
 _PATIENCE_STEPS = (1, 20, 400)
@@ -55,6 +57,8 @@ class Plan:
     """Whether the heal begins with ``Drain``."""
     eager: bool
     """Whether ``decide`` is called after every event, while a batch is under way too."""
+    slack: int
+    """Clients ask for this many times the output that will come, at most; 0: for much more."""
     one_step: bool
     """Whether the engine reports after every step."""
 
@@ -77,7 +81,8 @@ def draw_plan(seed: int, number: int, policy: str) -> Plan:
     return Plan(
         seed=seed, round=number, policy=policy, profile=profile, limits=limits, jobs=jobs,
         faults=_draw_faults(dice, horizon_us, len(jobs), profile.step_ns // 1000), horizon_us=horizon_us,
-        drains=dice.below(2) == 0, eager=dice.below(3) == 0, one_step=dice.below(8) == 0,
+        drains=dice.below(2) == 0, slack=chosen(dice, (0, 1, 2, 8)),
+        eager=dice.below(3) == 0, one_step=dice.below(8) == 0,
     )  # fmt: skip
 
 
@@ -128,6 +133,7 @@ def _draw_limits(dice: Dice, profile: EngineProfile) -> Limits:
 def _draw_faults(dice: Dice, horizon_us: int, jobs: int, step_us: int) -> tuple[Fault, ...]:
     kinds = [kind for kind in FaultKind if dice.uniform() < _KIND_KEPT]
     count = int(jobs * chosen(dice, (0.1, 0.5, 1.5))) if kinds else 0
+    kinds += [kind for kind in kinds if TARGETS[kind] is Target.COPY] * _COPY_WEIGHT
     faults = [_draw_fault(dice, chosen(dice, kinds), horizon_us, step_us) for _ in range(count)]
     return tuple(sorted(faults, key=lambda fault: (fault.at_us, fault.kind, fault.pick)))
 
@@ -171,4 +177,5 @@ def _habits(plan: Plan) -> Iterator[tuple[str, bool]]:
     yield "drains at the heal", plan.drains
     yield "decide after every event", plan.eager
     yield "one step a batch", plan.one_step
+    yield f"at most {plan.slack} times the output asked for", bool(plan.slack)
     yield "false engine costs", plan.limits.costs.step_ns != plan.profile.step_ns

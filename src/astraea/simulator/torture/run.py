@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from attrs import evolve
+
 from astraea.decisions import Decision, RunBatch, WakeAt
 from astraea.errors import InvariantError
 from astraea.events import BatchDone, BatchOverdue, Drain, Outcome, SessionClosed, TurnOutcome
@@ -43,6 +45,7 @@ class Round(Strikes):
         self.witness = Witness(plan.limits, policy, look_every)
         super().__init__(plan.jobs, plan.profile, policy, plan.limits, recorder=self.witness, one_step=plan.one_step)
         self._begin_strikes()
+        self._slack = plan.slack
         self._plan = plan
         self.heal_decides = 0
         self.heal_bound = 0
@@ -151,8 +154,15 @@ class Round(Strikes):
     def _report(self, batch: RunBatch, steps: int, ended: Sequence[TurnOutcome]) -> None:
         now_us = self._engine.now_us
         self._batch = None
+        ended = [self._at_length(outcome) for outcome in ended]
         self._handle(BatchDone(now_us, batch.batch_id, steps, tuple(ended)))
         self._settle(ended, now_us)
+
+    def _at_length(self, outcome: TurnOutcome) -> TurnOutcome:
+        """An answer that fills what its client allowed was cut there."""
+        event, _ = self._sent.get(outcome.turn_id, (None, 0))
+        full = event is not None and self._turns[outcome.turn_id].spec.output_tokens == event.max_output_tokens
+        return evolve(outcome, outcome=Outcome.LENGTH) if full and outcome.outcome is Outcome.FINAL else outcome
 
     # The heal
 

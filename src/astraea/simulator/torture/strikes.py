@@ -25,9 +25,8 @@ from astraea.events import (
     TurnArrived,
     TurnCancelled,
 )
-from astraea.policy.tables import TurnState
 from astraea.simulator.agents import Agent
-from astraea.simulator.torture.clients import Clients
+from astraea.simulator.torture.departures import Departures
 from astraea.simulator.torture.estimates import MODES, MadEstimates
 from astraea.simulator.torture.faults import TARGETS, Fault, FaultKind, Target
 
@@ -39,7 +38,7 @@ _PATIENCE_COPIES = 2
 """A copy is overdue after so many times the time that it should take, queueing included."""
 
 
-class Strikes(Clients):
+class Strikes(Departures):
     """Clients and an engine to which faults happen."""
 
     def _begin_strikes(self) -> None:
@@ -67,9 +66,9 @@ class Strikes(Clients):
         span_us = fault.span_us or 0
         match fault.kind:
             case FaultKind.TURN_CANCELLED:
-                self._cancel_turn(fault.pick, now_us)
+                self._cancel_any_turn(fault.pick, now_us)
             case FaultKind.JOB_CANCELLED:
-                self._cancel_job(fault.pick, now_us)
+                self._cancel_any_job(fault.pick, now_us)
             case FaultKind.SESSION_CLOSED:
                 self._close_any(fault.pick, now_us)
             case FaultKind.ARRIVALS_HELD:
@@ -101,42 +100,7 @@ class Strikes(Clients):
         if fault.span_us is not None:
             self._at(now_us + fault.span_us, recover)
 
-    # Clients
-
-    def _cancel_turn(self, pick: int, now_us: int) -> None:
-        view = self._core.snapshot()
-        live = [t.turn_id for t in view.turns if t.state is not TurnState.STOPPING and t.turn_id in self._turns]
-        if live:
-            turn_id = live[pick % len(live)]
-            self._handle(TurnCancelled(now_us, turn_id))
-            self._withdrawn(turn_id, now_us)
-
-    def _cancel_job(self, pick: int, now_us: int) -> None:
-        jobs = self._core.snapshot().jobs
-        if not jobs:
-            return
-        job = jobs[pick % len(jobs)]
-        self._handle(JobCancelled(now_us, job.tenant, job.job_id))
-        agent = self._at_work.get(job.job_id)
-        if agent is not None:
-            view = self._core.snapshot()  # turns that work for another job are live still
-            live = {turn.turn_id for turn in view.turns if turn.state is not TurnState.STOPPING}
-            for turn_id in [turn_id for turn_id, turn in self._turns.items() if turn.agent is agent]:
-                if turn_id in live:
-                    self._handle(TurnCancelled(now_us, turn_id))
-            self._leaves(agent, now_us, closes=pick % 3 == 0)
-        self._vanished(self._withdrawn, now_us)
-
-    def _close_any(self, pick: int, now_us: int) -> None:
-        view = self._core.snapshot()
-        keys = sorted({(cache.tenant, cache.session_id) for cache in view.caches if cache.context_id})
-        if not keys:
-            return
-        agent = self._in_session.get(keys[pick % len(keys)])
-        if agent is not None and self._works(agent):
-            self._leaves(agent, now_us, closes=True)
-        else:
-            self._close(keys[pick % len(keys)], now_us)
+    # Arrivals and tools
 
     def _bent(self, event: TurnArrived) -> TurnArrived:
         fault = self._taken(Target.ARRIVAL)
@@ -179,8 +143,12 @@ class Strikes(Clients):
         arrives_us = self._engine.copy(decision.to_tokens - decision.from_tokens)
         fault = self._taken(Target.COPY)
         self._copies.add(op_id)
-        if fault is None or fault.kind is FaultKind.COPY_FAILED:
-            self._at(arrives_us, lambda now_us: self._copied(op_id, now_us, failed=fault is not None))
+        if fault is not None and fault.kind is FaultKind.LEFT_IN_COPY:
+            pick = fault.pick
+            self._at((began_us + arrives_us) // 2, lambda now_us: self._leave_copied(decision, pick, now_us))
+        if fault is None or fault.kind is not FaultKind.COPY_LOST:
+            failed = fault is not None and fault.kind is FaultKind.COPY_FAILED
+            self._at(arrives_us, lambda now_us: self._copied(op_id, now_us, failed=failed))
         else:
             overdue_us = arrives_us + (_PATIENCE_COPIES - 1) * (arrives_us - began_us)
             self._at(overdue_us, lambda now_us: self._copy_overdue(op_id, fault, now_us))
