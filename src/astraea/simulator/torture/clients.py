@@ -23,6 +23,7 @@ from astraea.simulator.torture.witness import Witness
 __all__ = ["Clients"]
 
 _TRIES = 3
+_TRIES_HEALED = 20
 _RETRY_US = 1_000
 _BACKOFF_MAX = 6
 """A wait doubles so often."""
@@ -94,7 +95,7 @@ class Clients(Simulation):
     def _send_again(self, turn_id: str, wait_us: int, now_us: int) -> None:
         """Send a turn that is no longer live a second time, unless it was tried often enough."""
         turn, (event, tries) = self._turns.pop(turn_id), self._sent.pop(turn_id)
-        if tries >= _TRIES and not self._healing:
+        if tries >= (_TRIES_HEALED if self._healing else _TRIES):
             self._gives_up(turn.agent, now_us)
             return
         self.witness.probes["turn sent again"] += 1

@@ -30,6 +30,8 @@ _COPY_WEIGHT = 2
 """Copies are rarer than batches; their faults are drawn so much more often."""
 _PICKS = 1 << 16
 _NS_PER_MS = 1_000_000
+_UNTIL_HEAL = {FaultKind.BATCH_LOST: 12, FaultKind.COPY_LOST: 12, FaultKind.ESTIMATES_MAD: 4}
+"""One fault of so many lasts until the heal; reports seldom, for what they freeze leaves little of a small pool."""
 _PATIENCE_STEPS = (1, 20, 400)
 _SHOWN_LIMITS = (
     "device_blocks", "host_blocks", "block_tokens", "step_tokens_max", "batch_turns_max", "steps_max", "bypass_max",
@@ -140,7 +142,7 @@ def _draw_faults(dice: Dice, horizon_us: int, jobs: int, step_us: int) -> tuple[
 
 def _draw_fault(dice: Dice, kind: FaultKind, horizon_us: int, step_us: int) -> Fault:
     span_us: int | None = step_us * chosen(dice, _PATIENCE_STEPS) * (1 + dice.below(4))
-    if dice.below(4) == 0 and kind in {FaultKind.BATCH_LOST, FaultKind.COPY_LOST, FaultKind.ESTIMATES_MAD}:
+    if dice.below(_UNTIL_HEAL.get(kind, 1)) == 0 and kind in _UNTIL_HEAL:
         span_us = None
     return Fault(dice.below(horizon_us), kind, dice.below(_PICKS), span_us)
 

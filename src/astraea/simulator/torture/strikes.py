@@ -146,11 +146,12 @@ class Strikes(Departures):
         if fault is not None and fault.kind is FaultKind.LEFT_IN_COPY:
             pick = fault.pick
             self._at((began_us + arrives_us) // 2, lambda now_us: self._leave_copied(decision, pick, now_us))
+            fault = self._taken(Target.COPY)  # and the same copy may fail or be lost
         if fault is None or fault.kind is not FaultKind.COPY_LOST:
             failed = fault is not None and fault.kind is FaultKind.COPY_FAILED
             self._at(arrives_us, lambda now_us: self._copied(op_id, now_us, failed=failed))
         else:
-            overdue_us = arrives_us + (_PATIENCE_COPIES - 1) * (arrives_us - began_us)
+            overdue_us = began_us + _PATIENCE_COPIES * (arrives_us - began_us)
             self._at(overdue_us, lambda now_us: self._copy_overdue(op_id, fault, now_us))
 
     def _copied(self, op_id: int, now_us: int, *, failed: bool) -> None:
