@@ -45,6 +45,8 @@ class Clients(Simulation):
         """Each live turn's arrival and which try it is."""
         self._known: dict[tuple[str, str, str], int] = {}
         """How many tokens of a context's history its client knows."""
+        self._tool_told: set[tuple[str, str]] = set()
+        """Sessions whose present tool was told to have returned: a refused turn leaves the wait as it was."""
         self._refusals: list[Refuse] = []
         self._after_batch: list[Callable[[int], None]] = []
         self._door_opens_us = 0
@@ -156,6 +158,8 @@ class Clients(Simulation):
             if outcome.outcome is Outcome.FAILED:
                 self._failed(outcome.turn_id, now_us)
                 continue
+            if outcome.outcome is Outcome.TOOL_CALL:
+                self._tool_told.discard(turn.agent.key)
             event, _ = self._sent.pop(outcome.turn_id)
             del self._turns[outcome.turn_id]
             self._known[_context_of(event)] = event.context_tokens + turn.spec.output_tokens
@@ -203,6 +207,7 @@ class Clients(Simulation):
         if key not in {(c.tenant, c.session_id) for c in self._core.snapshot().caches if c.context_id}:
             return
         self._handle(SessionClosed(now_us, *key))
+        self._tool_told.discard(key)
         for context in [context for context in self._known if context[:2] == key]:
             del self._known[context]
         self._vanished(self._withdrawn, now_us)

@@ -132,8 +132,11 @@ class Strikes(Departures):
 
     def _tool_returns(self, agent: Agent, now_us: int) -> None:
         """Tell that the tool of an agent's main context has returned, if that waits for one still."""
+        if agent.key in self._tool_told:
+            return
         for cache in self._core.snapshot().caches:
             if (cache.tenant, cache.session_id, cache.context_id) == (*agent.key, "b0") and cache.waits_for:
+                self._tool_told.add(agent.key)
                 self._handle(ToolReturned(now_us, *agent.key, "b0"))
 
     # The link
