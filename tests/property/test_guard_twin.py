@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from attrs import define
 from hypothesis import given, settings
@@ -133,6 +135,15 @@ def test_no_job_is_bypassed_more_often_than_the_bound(bound, ops):
     guarded = Guarded(bound)
     play(guarded, ops)
     assert all(twin.bypasses <= bound for twin in guarded.twins)
+
+
+def test_live_1_the_guard_counts_as_a_scan_does_on_long_runs():
+    # Hypothesis draws mostly short lists, and a wait that ends and begins again after bypasses takes long ones.
+    names = ["enter", "wait", "wait", "dispatch", "dispatch", "give up", "leave"]
+    for seed in range(150):
+        rng = random.Random(seed)
+        ops = [(rng.choice(names), rng.randrange(31)) for _ in range(120)]
+        play(Guarded(rng.randrange(7)), ops)
 
 
 def test_the_scan_sees_a_guard_that_promotes_one_dispatch_late():
