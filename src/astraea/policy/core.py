@@ -22,6 +22,7 @@ from astraea.events import (
     Event,
     JobCancelled,
     SessionClosed,
+    SharedPrefix,
     SwapDone,
     SwapOverdue,
     ToolReturned,
@@ -225,6 +226,17 @@ class Scheduler:
             self._wake_us = wake_us
             if wake_us is not None:
                 self._out.append(WakeAt(wake_us, Because(Reason.RE_JUDGE, (("waiting_turns", waiting),))))
+
+    def shared_prefix_of(self, turn_id: str) -> SharedPrefix | None:
+        """Return the shared prefix that a live turn's context begins with, in whole blocks; ``None`` where it has none.
+
+        An executor asks where it dispatches a turn or brings one back: these tokens are not the context's own.
+        """
+        turn = self._registry.turns.get(turn_id)
+        if turn is None:
+            raise ContractError("unknown-turn", f"turn {turn_id!r} is not live")
+        prefix = turn.context.holding.prefix
+        return None if prefix is None else SharedPrefix(prefix.prefix_id, prefix.tokens)
 
     def snapshot(self) -> Snapshot:
         """Return an immutable view of what is live; it changes nothing."""

@@ -1,0 +1,97 @@
+"""What a client asks of the executor for one turn, and the answer as it comes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+
+from attrs import Factory, define, field, frozen
+from attrs import validators as v
+
+from astraea.events import Hints
+from astraea.executor.sampling import Sampling
+
+__all__ = ["Answer", "Finish", "Token", "TurnRequest"]
+
+
+class Finish(StrEnum):
+    """How a turn ended."""
+
+    STOP = "stop"
+    """A stop token or a stop string came."""
+    LENGTH = "length"
+    """It produced ``max_output_tokens`` tokens."""
+    FAILED = "failed"
+    """It could not be computed; ``error`` says why."""
+    CANCELLED = "cancelled"
+    REFUSED = "refused"
+    """It was not, or no longer, admitted; ``error`` says why."""
+
+
+@frozen(slots=True)
+class Token:
+    """One token of an answer."""
+
+    token: int
+    text: str
+    """What became certain of the text with it; empty where no text is made."""
+    logprob: float | None = None
+    top_logprobs: tuple[tuple[int, float], ...] = ()
+
+
+@frozen(slots=True, kw_only=True)
+class TurnRequest:
+    """One LLM call; the ids mean what they mean in :class:`astraea.events.TurnArrived`."""
+
+    tenant: str = "default"
+    session_id: str
+    job_id: str
+    turn_id: str
+    context_id: str = "main"
+    prompt: Sequence[int] = field(validator=v.min_len(1))
+    """The whole prompt as token ids."""
+    max_output_tokens: int = field(validator=v.ge(1))
+    sampling: Sampling = field(factory=Sampling)
+    stop_tokens: frozenset[int] | None = None
+    """Tokens that end it, themselves told; ``None`` for those that the model names."""
+    stop: tuple[str, ...] = ()
+    """Strings that end it, themselves not told in the text."""
+    text: bool = False
+    """Whether to make text of it; a stop string does so too."""
+    shared_prefix_tokens: int | None = None
+    """How many first tokens other contexts of the tenant have too; ``None`` to let the executor find out."""
+    hints: Hints = field(factory=Hints)
+    tool_of: Callable[[Answer], str | None] | None = None
+    """Called at its end: the name of the tool that it calls, or ``None`` where it is an answer."""
+    on_token: Callable[[Token], None] | None = None
+    """Called with each token, in the engine's thread."""
+
+
+@define(eq=False)
+class Answer:
+    """What came of a turn so far."""
+
+    request: TurnRequest
+    tokens: list[int] = Factory(list)
+    logprobs: list[tuple[float, tuple[tuple[int, float], ...]]] = Factory(list)
+    """For each token, where asked: its log-probability, and the most probable tokens with theirs."""
+    text: str = ""
+    finish: Finish | None = None
+    """``None`` while it goes on."""
+    tool: str | None = None
+    """The tool that it calls."""
+    error: str = ""
+    retry_after_us: int | None = None
+    """With ``REFUSED``: when to try again, if ever."""
+    _over: threading.Event = Factory(threading.Event)
+
+    def end(self, finish: Finish, error: str = "") -> None:
+        """End it; the engine's to call."""
+        self.finish = finish
+        self.error = error
+        self._over.set()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait in another thread than the engine's until it ends; return whether it did in time."""
+        return self._over.wait(timeout_s)

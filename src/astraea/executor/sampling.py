@@ -1,0 +1,193 @@
+"""How the next token is drawn from the logits: one row a turn, and nothing of a row depends on its neighbours.
+
+Greedy rows are one ``max`` over all. A drawn row takes one uniform number from its own generator and looks it up in the
+cumulative probabilities, so all rows are drawn by the same few tensor operations, and a turn draws the same tokens for
+its seed whatever else is in the batch. Penalties are the one thing that is done row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from attrs import define, frozen
+
+from astraea.errors import UsageError
+
+__all__ = ["Drawn", "SamplerState", "Sampling", "draw"]
+
+
+@frozen(slots=True, kw_only=True)
+class Sampling:
+    """What a client may ask of the sampling of one turn; the defaults are greedy."""
+
+    temperature: float = 0.0
+    """0 takes the most probable token."""
+    top_k: int = 0
+    """Only so many of the most probable tokens; 0 for all."""
+    top_p: float = 1.0
+    """Only the most probable tokens that together reach this probability."""
+    min_p: float = 0.0
+    """Only tokens at least so probable, relative to the most probable one."""
+    repetition_penalty: float = 1.0
+    """Divides the logits of tokens that were in the prompt or the output (multiplies negative ones)."""
+    presence_penalty: float = 0.0
+    """Taken off the logits of tokens that were in the output."""
+    frequency_penalty: float = 0.0
+    """Taken off once for each time that a token was in the output."""
+    seed: int | None = None
+    """Seed of the turn's own generator; ``None`` for one that cannot be repeated."""
+    logprobs: int | None = None
+    """How many of the most probable tokens to tell with each, before penalties and temperature; ``None`` for none."""
+
+    def __attrs_post_init__(self) -> None:
+        """Raise :class:`UsageError` for what cannot be sampled from."""
+        wrong = ""
+        if not self.temperature >= 0:
+            wrong = f"temperature {self.temperature} is negative"
+        elif self.top_k < 0:
+            wrong = f"top_k {self.top_k} is negative"
+        elif not 0 < self.top_p <= 1:
+            wrong = f"top_p {self.top_p} is not above 0 and up to 1"
+        elif not 0 <= self.min_p <= 1:
+            wrong = f"min_p {self.min_p} is not between 0 and 1"
+        elif not self.repetition_penalty > 0:
+            wrong = f"repetition_penalty {self.repetition_penalty} is not positive"
+        elif self.logprobs is not None and self.logprobs < 0:
+            wrong = f"logprobs {self.logprobs} is negative"
+        if wrong:
+            raise UsageError(wrong)
+
+    @property
+    def penalises(self) -> bool:
+        """Whether tokens that were there before count less."""
+        return self.repetition_penalty != 1 or self.presence_penalty != 0 or self.frequency_penalty != 0
+
+    @property
+    def plain(self) -> bool:
+        """Whether the largest logit decides, and nothing else is asked."""
+        return self.temperature == 0 and not self.penalises and self.logprobs is None
+
+
+@define(eq=False)
+class SamplerState:
+    """What the sampling of one turn remembers; it outlives preemptions."""
+
+    sampling: Sampling
+    plain: bool
+    generator: torch.Generator | None = None
+    counts: torch.Tensor | None = None
+    """``[vocabulary]``: how often each token was in the output."""
+    prompt: torch.Tensor | None = None
+    """``[vocabulary]``: whether each token was in the prompt."""
+
+    @classmethod
+    def begin(cls, sampling: Sampling, prompt: Sequence[int], vocabulary: int, device: torch.device) -> SamplerState:
+        """Return the state before the first token."""
+        state = cls(sampling, sampling.plain)
+        if sampling.temperature > 0:
+            state.generator = torch.Generator()
+            if sampling.seed is None:
+                state.generator.seed()
+            else:
+                state.generator.manual_seed(sampling.seed)
+        if sampling.penalises:
+            state.counts = torch.zeros(vocabulary, device=device)
+            state.prompt = torch.zeros(vocabulary, dtype=torch.bool, device=device)
+            state.prompt[torch.tensor(prompt, device=device)] = True
+        return state
+
+    def penalise(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the logits ``[vocabulary]`` with the penalties for what was there before."""
+        asked, counts, prompt = self.sampling, self.counts, self.prompt
+        assert counts is not None
+        assert prompt is not None
+        factor = asked.repetition_penalty
+        repeated = torch.where(logits > 0, logits / factor, logits * factor)
+        logits = torch.where(prompt | (counts > 0), repeated, logits)
+        return logits - asked.presence_penalty * (counts > 0) - asked.frequency_penalty * counts
+
+
+@frozen(slots=True, eq=False)
+class Drawn:
+    """The next token of each row."""
+
+    tokens: list[int]
+    finite: list[bool] | None
+    """Whether each row's logits were numbers; ``None`` where all were."""
+    logprobs: list[tuple[float, tuple[tuple[int, float], ...]] | None] | None
+    """For each row that asked: the token's log-probability and the most probable tokens with theirs."""
+
+
+@torch.inference_mode()
+def draw(logits: torch.Tensor, states: Sequence[SamplerState]) -> Drawn:
+    """Draw a token for each row of ``logits``, ``[rows, vocabulary]``."""
+    largest, tokens = logits.max(dim=-1)
+    # A NaN anywhere in a row is its maximum, and a row that overflowed has an infinite one.
+    finite = torch.isfinite(largest)
+    finite_rows = None if bool(finite.all()) else finite.tolist()
+    if all(state.plain for state in states):
+        return Drawn(tokens.tolist(), finite_rows, None)
+    tokens = _drawn(logits.float(), states)
+    for state, token in zip(states, tokens, strict=True):
+        if state.counts is not None:
+            state.counts[token] += 1
+    chosen = tokens.tolist()
+    wants_logprobs = any(state.sampling.logprobs is not None for state in states)
+    return Drawn(chosen, finite_rows, _logprobs(logits, states, chosen) if wants_logprobs else None)
+
+
+def _drawn(logits: torch.Tensor, states: Sequence[SamplerState]) -> torch.Tensor:
+    penalised = [i for i, state in enumerate(states) if state.counts is not None]
+    if penalised:
+        logits = logits.clone()
+        for i in penalised:
+            logits[i] = states[i].penalise(logits[i])
+    tokens = logits.argmax(dim=-1)
+    rows = [i for i, state in enumerate(states) if state.generator is not None]
+    if rows:
+        tokens[rows] = _by_chance(logits[rows], [states[i] for i in rows])
+    return tokens
+
+
+def _by_chance(logits: torch.Tensor, states: Sequence[SamplerState]) -> torch.Tensor:
+    """Draw from ``logits``, ``[rows, vocabulary]``, by each row's own number."""
+    device = logits.device
+
+    def column(values: list[float]) -> torch.Tensor:
+        return torch.tensor(values, device=device, dtype=torch.float64)[:, None]
+
+    asked = [state.sampling for state in states]
+    chances = [float(torch.rand((), generator=state.generator, dtype=torch.float64)) for state in states]
+    scaled = logits.double() / column([one.temperature for one in asked])
+    ordered, order = scaled.sort(dim=-1, descending=True, stable=True)
+    probable = ordered.softmax(dim=-1)
+    rank = torch.arange(logits.shape[-1], device=device)
+    top_k = column([one.top_k or logits.shape[-1] for one in asked])
+    probable = probable.masked_fill(rank >= top_k, 0)
+    probable = probable / probable.sum(dim=-1, keepdim=True)
+    before = probable.cumsum(dim=-1) - probable
+    unlikely = probable < column([one.min_p for one in asked]) * probable[:, :1]
+    # The most probable token is always among those that may be drawn.
+    excluded = ((before >= column([one.top_p for one in asked])) | unlikely) & (rank > 0)
+    probable = probable.masked_fill(excluded, 0)
+    reached = probable.cumsum(dim=-1)
+    place = (reached <= column(chances) * reached[:, -1:]).sum(dim=-1, keepdim=True)
+    last = (probable > 0).sum(dim=-1, keepdim=True) - 1
+    return order.gather(-1, place.minimum(last))[:, 0]
+
+
+def _logprobs(
+    logits: torch.Tensor, states: Sequence[SamplerState], chosen: Sequence[int]
+) -> list[tuple[float, tuple[tuple[int, float], ...]] | None]:
+    told: list[tuple[float, tuple[tuple[int, float], ...]] | None] = []
+    for row, state, token in zip(logits, states, chosen, strict=True):
+        wanted = state.sampling.logprobs
+        if wanted is None:
+            told.append(None)
+            continue
+        logprobs = row.float().log_softmax(dim=-1)
+        top = logprobs.topk(min(wanted, len(logprobs)))
+        most = tuple(zip(top.indices.tolist(), top.values.tolist(), strict=True))
+        told.append((float(logprobs[token]), most))
+    return told
