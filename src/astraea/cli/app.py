@@ -11,7 +11,9 @@ import typer
 
 import astraea
 from astraea.cli.bench import bench_app
+from astraea.cli.calibrate import calibrate_command
 from astraea.cli.catalog import engines, policies, workloads
+from astraea.cli.run import run_command
 from astraea.cli.simulate import simulate_command
 from astraea.cli.torture import torture_command
 from astraea.cli.trace_commands import check, explain, export, replay
@@ -27,6 +29,8 @@ app = typer.Typer(
 )
 app.command("simulate")(simulate_command)
 app.command("torture")(torture_command)
+app.command("run")(run_command)
+app.command("calibrate")(calibrate_command)
 app.command("policies")(policies)
 app.command("engines")(engines)
 app.command("workloads")(workloads)

@@ -52,6 +52,8 @@ class TurnRequest:
     prompt: Sequence[int] = field(validator=v.min_len(1))
     """The whole prompt as token ids."""
     max_output_tokens: int = field(validator=v.ge(1))
+    ends_after: int | None = field(default=None, validator=v.optional(v.ge(1)))
+    """End it as by a stop token after so many tokens, for work whose lengths are known; the scheduler is not told."""
     sampling: Sampling = field(factory=Sampling)
     stop_tokens: frozenset[int] | None = None
     """Tokens that end it, themselves told; ``None`` for those that the model names."""

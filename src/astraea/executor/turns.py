@@ -51,14 +51,14 @@ class LiveTurn:
         if logprob is not None:
             answer.logprobs.append(logprob)
         finish = None
-        if token in self.stop_tokens:
+        if token in self.stop_tokens or len(answer.tokens) == request.ends_after:
             finish = Finish.STOP
         elif len(answer.tokens) >= request.max_output_tokens:
             finish = Finish.LENGTH
         text = ""
         if stream is not None:
             # A stop token is no part of the text.
-            text = stream.push(token) if finish is not Finish.STOP else ""
+            text = stream.push(token) if token not in self.stop_tokens else ""
             if stream.has_stopped():
                 finish = Finish.STOP
             elif finish is not None:
