@@ -30,6 +30,7 @@ from astraea.events import (
 from astraea.policy.core import Scheduler
 from astraea.policy.invariants import check_snapshot
 from astraea.policy.limits import Limits
+from astraea.policy.protocol import Policy
 from astraea.rivals import make_policy
 from astraea.trace.check import check_trace
 from astraea.trace.entries import DecideEntry, DecisionEntry, EventEntry, TraceHeader
@@ -72,10 +73,12 @@ class Driver:
 
     verbs_of_all = 0
     """Events and decides of every driver so far: how much the suite has done."""
+    machine_steps = 0
+    """Of Hypothesis' state machines: rules that were run so far."""
 
-    def __init__(self, limits: Limits, policy: str) -> None:
+    def __init__(self, limits: Limits, policy: str | Policy) -> None:
         self.limits = limits
-        self.core = Scheduler(limits, make_policy(policy, limits))
+        self.core = Scheduler(limits, make_policy(policy, limits) if isinstance(policy, str) else policy)
         self.guarded = self.core.policy.guarded
         self.model = Model(limits, guarded=self.guarded)
         self.now_us = 0
@@ -84,7 +87,7 @@ class Driver:
         self.log: list = []
         self.entries: list = []
         self.draining = False
-        header = TraceHeader(1, policy, limits, self.guarded, self.core.policy.blocking)
+        header = TraceHeader(1, self.core.policy.name, limits, self.guarded, self.core.policy.blocking)
         self.entries.append(header)
 
     # Verbs

@@ -362,13 +362,17 @@ class Model:
             return
         batch, members, self.batch, self.members = self.batch, self.members, None, {}
         self.steps += event.steps
+        failed = {outcome.turn_id for outcome in event.ended if outcome.outcome is Outcome.FAILED}
         for chunk in batch.chunks:
-            self._compute(members[chunk.turn_id], chunk.tokens * event.steps)
+            turn, tokens = members[chunk.turn_id], chunk.tokens * event.steps
+            self._compute(turn, tokens)
+            holding = turn.context.holding
+            if chunk.turn_id in failed and holding.closed:  # what it computed is lost with its blocks; the rest is told
+                self._resize(holding, self.private(holding, max(turn.done - tokens, turn.reserved)))
         for outcome in event.ended:
             turn = members[outcome.turn_id]
             if turn.state == "running":
                 self._end_running(turn, outcome)
-        failed = {outcome.turn_id for outcome in event.ended if outcome.outcome is Outcome.FAILED}
         for turn in [t for t in members.values() if t.state == "stopping"]:
             self._end_run(turn, trusted=turn.turn_id not in failed)
             self._end(turn, "cancelled")

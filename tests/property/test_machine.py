@@ -9,7 +9,7 @@ from __future__ import annotations
 from driver import Arrival, Driver
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from astraea.policy.limits import EngineCosts, Limits, Tuning
 
@@ -66,6 +66,10 @@ class SchedulerMachine(RuleBasedStateMachine):
     @initialize(limits=limits(), policy=st.sampled_from(POLICIES))
     def begin(self, limits, policy):
         self.driver = Driver(limits, policy)
+
+    @invariant()
+    def count(self):
+        Driver.machine_steps += 1
 
     # Clients
 
@@ -157,5 +161,5 @@ class SchedulerMachine(RuleBasedStateMachine):
 
 
 EXAMPLES = settings.default.max_examples
-SchedulerMachine.TestCase.settings = settings(max_examples=5 * EXAMPLES // 2, stateful_step_count=60)
+SchedulerMachine.TestCase.settings = settings(max_examples=10 * EXAMPLES, stateful_step_count=60)
 TestMachine = SchedulerMachine.TestCase

@@ -104,7 +104,8 @@ def compare_on_walks(seeds):
         for _ in range(12):
             walk.go(5)
             core, now_us = walk.driver.core, walk.driver.now_us
-            safety = Safety(core.limits, core.policy, core._kv)  # noqa: SLF001 - a plan is asked of the inside
+            inside = (core._kv, core._waiting)  # noqa: SLF001 - a plan is asked of the inside
+            safety = Safety(core.limits, core.policy, *inside)
             for turn in waiting_turns(core):
                 for force in Force:
                     compared += check_inv_10(safety, turn, force, now_us, core.limits.device_blocks)
@@ -113,6 +114,36 @@ def compare_on_walks(seeds):
 
 def test_inv_10_more_pressure_only_extends_the_list_of_victims():
     assert compare_on_walks(range(60)) > 1_000
+
+
+def check_less_memory(core, turn, now_us, force):
+    """Shrink the free memory block by block; each plan for the same turn only extends the one before it."""
+    safety = Safety(core.limits, core.policy, core._kv, core._waiting)  # noqa: SLF001
+    ledger, free = core._ledger, core._ledger.device_free  # noqa: SLF001
+    need, compared, before = safety.need_blocks(turn, turn.goal_tokens), 0, []
+    try:
+        while ledger.device_free >= 0:
+            plan = plan_of(safety, turn, need - ledger.device_free, force, now_us)
+            if plan is None:
+                break
+            assert is_prefix(before, plan), f"INV-10: with {ledger.device_free} free {plan}, with one more {before}"
+            compared, before = compared + 1, plan
+            ledger.device_free -= 1
+    finally:
+        ledger.device_free = free
+    return compared
+
+
+def test_inv_10_with_less_free_memory_no_cache_stays_that_would_have_gone():
+    compared = 0
+    for seed in range(60):
+        walk = Walk(seed, policy="astraea")
+        for _ in range(12):
+            walk.go(5)
+            for turn in waiting_turns(walk.driver.core):
+                for force in Force:
+                    compared += check_less_memory(walk.driver.core, turn, walk.driver.now_us, force)
+    assert compared > 1_000
 
 
 def test_inv_10_fails_where_pressure_chooses_other_victims(monkeypatch):

@@ -6,11 +6,17 @@ They go further than Hypothesis does in the same time, and they can be repeated 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from driver import Arrival, Driver
+from hypothesis import settings
 
 from astraea.policy.limits import EngineCosts, Limits, Tuning
+from astraea.policy.protocol import Policy
 from astraea.rivals import policy_names
+
+NIGHT = not settings.default.derandomize
+"""By night there are more walks, and other ones each time."""
 
 
 def random_limits(rng: random.Random, **fixed) -> Limits:
@@ -39,11 +45,17 @@ def random_limits(rng: random.Random, **fixed) -> Limits:
 class Walk:
     """One random walk; ``faults`` and the other habits of its client and engine are drawn first."""
 
-    def __init__(self, seed: int, policy: str | None = None, driver: type[Driver] = Driver, **fixed) -> None:
+    def __init__(
+        self,
+        seed: int,
+        policy: str | Callable[[random.Random], Policy] | None = None,
+        driver: type[Driver] = Driver,
+        **fixed,
+    ) -> None:
         self.rng = rng = random.Random(seed)
         limits = random_limits(rng, **fixed)
         name = rng.choice(policy_names())
-        self.driver = driver(limits, policy or name)
+        self.driver = driver(limits, policy(rng) if callable(policy) else policy or name)
         self.prefixes, self.faults, self.cancels = rng.random() < 0.6, rng.random() < 0.6, rng.random() < 0.5
         self._moves = self._weighted_moves()
 

@@ -45,7 +45,7 @@ class Admission:
         self._guard = guard
         self._waiting = waiting
         self._running = running
-        self._safety = Safety(limits, policy, kv)
+        self._safety = Safety(limits, policy, kv, waiting)
         self._evicting = evicting
         self._out: list[Decision] = kv.out
         self.dispatched: list[Dispatch] = []
@@ -108,8 +108,8 @@ class Admission:
         return True
 
     def _place_first(self) -> None:
-        """Nothing runs and nothing is owed: every cache yields to the first-ranked turn (rule 6)."""
-        turn = self._waiting.walk(self._now_us).next()
+        """Nothing runs or is owed: who is back from the host runs, or all yield to the first-ranked (rule 6)."""
+        turn = next(iter(self._waiting.returned.values()), None) or self._waiting.walk(self._now_us).next()
         if turn is not None:
             self._try_place(turn, Force.ALL)
 

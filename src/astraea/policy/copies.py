@@ -8,7 +8,7 @@ come quarantines both sides until it does.
 
 from __future__ import annotations
 
-from astraea.decisions import Because, SwapIn, SwapOut
+from astraea.decisions import Because, Reason, SwapIn, SwapOut
 from astraea.policy.kv import KvCaches
 from astraea.policy.state import Context, SwapOp, Turn
 from astraea.policy.tables import KvInput, KvState
@@ -102,6 +102,8 @@ class Copies:
         if failed:
             holding.take(KvInput.SWAP_FAILED)
             ledger.resize_host(holding, ledger.limits.blocks_for(holding.host_tokens))
+            # What was to be freed is freed, or else a host that takes no copy would have them tried for ever.
+            self._kv.cut_device(op.context, op.keep_tokens, Because(Reason.DEMAND, (("failed_copy", op.op_id),)))
         else:
             holding.host_tokens = op.to_tokens
             blocks = ledger.private_blocks(holding, op.keep_tokens)

@@ -58,6 +58,7 @@ class Evicting:
 
     def _rank_anew(self, context: Context, now_us: int) -> None:
         if context.turn is not None:
+            self._waiting.returned.pop(context.turn.serial, None)
             self._waiting.renew(context.turn, now_us)
 
     def _host_takes(self, context: Context, turn: Turn, now_us: int) -> bool:

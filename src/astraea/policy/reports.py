@@ -152,4 +152,6 @@ class Reports:
             return
         if turn.state is TurnState.RETURNING:
             turn.take(happened)
+            if happened is TurnInput.SWAP_DONE:
+                self._waiting.returned[turn.serial] = turn
         self._waiting.renew(turn, now_us)

@@ -27,6 +27,7 @@ from astraea.policy.kv import KvCaches
 from astraea.policy.limits import Limits
 from astraea.policy.protocol import Policy
 from astraea.policy.state import Cache, Context, Prefix, Turn
+from astraea.policy.waiting import Waiting
 
 __all__ = ["Eviction", "Force", "Safety", "reserve_tokens"]
 
@@ -57,11 +58,12 @@ def reserve_tokens(turn: Turn, limits: Limits) -> int:
 class Safety:
     """Answers what may be evicted for whom, inside the rules and then by the policy's choice."""
 
-    def __init__(self, limits: Limits, policy: Policy, kv: KvCaches) -> None:
+    def __init__(self, limits: Limits, policy: Policy, kv: KvCaches, waiting: Waiting) -> None:
         self._limits = limits
         self._policy = policy
         self._kv = kv
         self._ledger = kv.ledger
+        self._waiting = waiting
 
     def need_blocks(self, turn: Turn, tokens: int) -> int:
         """Return how many free device blocks the turn needs to be placed with room for ``tokens`` tokens."""
@@ -132,6 +134,8 @@ class Safety:
     def _allowed(self, turn: Turn, victim: Context, force: Force, now_us: int, *, lossless: bool) -> bool:
         if force is Force.ALL or victim.job is None:
             return True
+        if victim.turn is not None and victim.turn.serial in self._waiting.returned:
+            return False
         if victim.turn is None and now_us >= victim.keep_until_us:
             return True
         before = self._ranks_before(turn, victim, now_us)

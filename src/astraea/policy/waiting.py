@@ -26,6 +26,8 @@ class Waiting:
         self._guard = guard
         self.open_turn: Turn | None = None
         """The turn for which caches are being copied out; free blocks up to its need are its own (rule 3)."""
+        self.returned: dict[int, Turn] = {}
+        """Waiting turns whose host copy is back whole, by serial, in order of return (rules 3 and 6)."""
         self.stale: dict[int, Turn] = {}
         """Turns whose place in the walk is out of date, to be renewed after it: placed, or with another residency."""
         self._walking = False
@@ -79,6 +81,7 @@ class Waiting:
 
     def leave(self, turn: Turn) -> None:
         """Take a turn out of the queue, and close it if it is the open one; its job's wait goes on."""
+        self.returned.pop(turn.serial, None)
         if self.open_turn is turn:
             self.open_turn = None
         if turn.place is not None:
