@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from importlib import import_module
 from importlib.util import find_spec
@@ -25,6 +26,8 @@ Tell = Callable[[str], None]
 """Prints a line of progress."""
 Part = tuple[bool, dict[str, Any]]
 """Whether a part is as it is written down, and what it adds to the JSON."""
+TLC_AT_A_TIME: Final = 2
+"""Each has one worker and up to 3 GiB, so that the numbers of states do not depend on the machine."""
 MUTANTS: Final = "specs.mutants"
 """A module with ``check(*, quick: bool, tell: Tell) -> Part``; a checkout may be without it."""
 
@@ -35,12 +38,14 @@ def ran(*, quick: bool, tell: Tell) -> Part:
     if reason is not None:
         tell(f"models skipped: {reason}")
         return os.environ.get("CI") != "true", {"configs": [], "configs_skipped": reason}
-    findings = []
-    for configuration in tlc.configurations():
-        if configuration.quick or not quick:
-            findings.append(found := tlc.explored(configuration))
+    chosen = [configuration for configuration in tlc.configurations() if configuration.quick or not quick]
+    with ThreadPoolExecutor(min(TLC_AT_A_TIME, os.cpu_count() or 1)) as pool:
+        running = [pool.submit(tlc.explored, configuration) for configuration in chosen]
+        for ended in as_completed(running):
+            found = ended.result()
             numbers = f"{found.distinct_states:9} states  depth {found.depth:3}  {found.seconds:6.1f} s"
             tell(f"{found.verdict:16} {numbers}  {found.name}{_differs(found.differs)}")
+    findings = [each.result() for each in running]
     return not any(found.differs for found in findings), {"configs": [asdict(found) for found in findings]}
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 __all__ = ["SPECS", "Configuration", "Finding", "config_text", "configurations", "explored", "missing", "read"]
 
 SPECS: Final = Path(__file__).parent
-JAVA_FLAGS: Final = ["-Xmx4g", "-XX:+UseSerialGC"]
+JAVA_FLAGS: Final = ["-Xmx3g", "-XX:+UseSerialGC"]
 TLC_FLAGS: Final = ["-nowarning", "-workers", "1", "-lncheck", "final"]
 _CLAIMS: Final = re.compile(r"^(INVARIANT|PROPERTY|PROPERTIES)S?\b(.*)$", re.MULTILINE)
 _RIGHT: Final = re.compile(r'^( *Wrong *= *)"nothing"$', re.MULTILINE)
