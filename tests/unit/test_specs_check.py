@@ -126,7 +126,7 @@ def only_two(monkeypatch):
 def test_the_command_prints_a_row_for_each_configuration_and_proof(only_two, capsys):
     assert main([]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert sorted(only_two) == [WRONG.name, RIGHT.name]
+    assert set(only_two) == {WRONG.name, RIGHT.name}
     numbers = [str(WRONG.distinct_states), "states", "depth", str(WRONG.depth), "1.0", "s"]
     assert ["violates", "LIVE_1", *numbers, *WRONG.name.split()] in [line.split() for line in lines[:2]]
     assert len(lines) == 2 + len(check.proofs.OBLIGATIONS) + 1
