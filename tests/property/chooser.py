@@ -69,7 +69,7 @@ class AnyMemory:
     def keep_until_us(self, context, ledger, now_us):
         return now_us + KEEPS_US[self._answer(len(KEEPS_US))]
 
-    def may_evict_protected(self, turn, *, ranks_before, lossless):
+    def may_evict_protected(self, turn, victim, ledger, now_us, *, ranks_before, lossless):
         return self._answer(2) == 1
 
     def swaps(self, tokens, start_tokens):
@@ -96,6 +96,9 @@ class AnyChooser:
 
     def size(self, turn, resident_tokens, host_tokens, now_us):
         return SIZES[self._answer(len(SIZES))]
+
+    def steps_done(self, steps):
+        """Learn nothing."""
 
     def turn_ended(self, turn, tool, *, to_tool):
         pass

@@ -186,7 +186,9 @@ class Admission:
         """
         if force is Force.ALL:
             return self._safety.plan(turn, short, force, self._now_us)
-        strong = self._memory.may_evict_protected(turn, ranks_before=True, lossless=False)
+        strong = self._memory.may_evict_protected(
+            turn, None, self._ledger, self._now_us, ranks_before=True, lossless=False
+        )
         if short + headroom >= self._hopeless.get(strong, short + headroom + 1):
             return None
         plan = self._safety.plan(turn, short + headroom, force, self._now_us)

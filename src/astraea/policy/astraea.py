@@ -67,6 +67,9 @@ class LearningPolicy:
         """Learn a tool's wait."""
         self.predictor.learn_wait(context.waits_for, wait_us)
 
+    def steps_done(self, steps: int) -> None:
+        """Learn nothing: no estimate counts steps."""
+
     def job_ended(self, job: Job) -> None:
         """Learn what was left at each of the job's turns."""
         self.predictor.learn_job(job.records)

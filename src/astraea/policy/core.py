@@ -78,8 +78,8 @@ class Scheduler:
             batching=batching,
         )  # fmt: skip
         self._reports = Reports(
-            kv=kv, copies=copies, registry=registry, waiting=waiting, running=running, batching=batching,
-            endings=endings,
+            policy=self.policy, kv=kv, copies=copies, registry=registry, waiting=waiting, running=running,
+            batching=batching, endings=endings,
         )  # fmt: skip
         self._handlers: dict[type, Callable[[Any], None]] = {
             TurnArrived: self._turn_arrived,

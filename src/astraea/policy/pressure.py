@@ -42,7 +42,9 @@ class LeastRecentlyUsed(_SwapIfCheaper):
         """Return ``now_us``: not kept."""
         return now_us
 
-    def may_evict_protected(self, turn: Turn, *, ranks_before: bool, lossless: bool) -> bool:
+    def may_evict_protected(
+        self, turn: Turn, victim: Context | None, ledger: Ledger, now_us: int, *, ranks_before: bool, lossless: bool
+    ) -> bool:
         """Say yes: a waiting turn's cache is as evictable as any."""
         return True
 
@@ -84,7 +86,9 @@ class KeepByReuse(_SwapIfCheaper):
         room, _ = ledger.host_room(context.holding)
         return min(refill_us, costs.swap_ns_per_token * tokens // 1000) if missing <= room else refill_us
 
-    def may_evict_protected(self, turn: Turn, *, ranks_before: bool, lossless: bool) -> bool:
+    def may_evict_protected(
+        self, turn: Turn, victim: Context | None, ledger: Ledger, now_us: int, *, ranks_before: bool, lossless: bool
+    ) -> bool:
         """Say whether a better-ranked turn may: one that is resident itself, or any where it is a swap and no loss."""
         if not ranks_before:
             return False

@@ -62,10 +62,13 @@ class Memory(Protocol):
     def keep_until_us(self, context: Context, ledger: Ledger, now_us: int) -> int:
         """Return until when the cache of a context that waits for a tool is kept; at most ``now_us``: not kept."""
 
-    def may_evict_protected(self, turn: Turn, *, ranks_before: bool, lossless: bool) -> bool:
+    def may_evict_protected(
+        self, turn: Turn, victim: Context | None, ledger: Ledger, now_us: int, *, ranks_before: bool, lossless: bool
+    ) -> bool:
         """Say whether the turn may evict a cache that is kept or that a waiting turn needs.
 
-        ``ranks_before``: it ranks before the cache's job; ``lossless``: the cache is on the host, or fits there.
+        ``victim``: whose cache; ``None`` asks whether it may evict any. ``ranks_before``: the turn ranks before the
+        cache's job; ``lossless``: the cache is on the host, or fits there.
         """
 
     def swaps(self, tokens: int, start_tokens: int) -> bool:
@@ -102,6 +105,9 @@ class Policy(Protocol):
 
     def tool_returned(self, context: Context, wait_us: int) -> None:
         """Learn from a tool wait that ended."""
+
+    def steps_done(self, steps: int) -> None:
+        """Learn that so many steps of the engine were reported."""
 
     def job_ended(self, job: Job) -> None:
         """Learn from a job that ended with an answer."""

@@ -18,6 +18,7 @@ from typing import Any
 from sortedcontainers import SortedList
 
 from astraea.policy.fixedpoint import LOG_ONE, log2
+from astraea.policy.protocol import Cursor
 from astraea.policy.state import Job, Turn
 
 __all__ = ["RatioClassQueue", "RatioCursor", "ScanQueue", "StaticQueue"]
@@ -187,7 +188,7 @@ class StaticQueue:
         self._entries.remove(turn.place)
         turn.place = None
 
-    def cursor(self, now_us: int) -> _ListCursor:
+    def cursor(self, now_us: int) -> Cursor:
         """Return a walk in the static order; ``now_us`` plays no part."""
         return _ListCursor(turn for _, turn in self._entries)
 
@@ -216,7 +217,7 @@ class ScanQueue:
         del self._turns[turn.serial]
         turn.place = None
 
-    def cursor(self, now_us: int) -> _ListCursor:
+    def cursor(self, now_us: int) -> Cursor:
         """Return a walk over a fresh sort."""
         key_of = self._key_of
         keyed = sorted((key_of(t.job, t.size, t.serial, now_us), t.serial) for t in self._turns.values())

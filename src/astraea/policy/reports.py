@@ -14,6 +14,7 @@ from astraea.policy.batching import Batching
 from astraea.policy.copies import Copies
 from astraea.policy.endings import Endings
 from astraea.policy.kv import KvCaches
+from astraea.policy.protocol import Policy
 from astraea.policy.registry import Registry
 from astraea.policy.running import Running
 from astraea.policy.state import Holding, Turn
@@ -37,9 +38,10 @@ class Reports:
     """Settles reports; knows what is owed and what is overdue."""
 
     def __init__(
-        self, *, kv: KvCaches, copies: Copies, registry: Registry, waiting: Waiting, running: Running,
+        self, *, policy: Policy, kv: KvCaches, copies: Copies, registry: Registry, waiting: Waiting, running: Running,
         batching: Batching, endings: Endings,
     ) -> None:  # fmt: skip
+        self._policy = policy
         self._kv = kv
         self._copies = copies
         self._registry = registry
@@ -65,6 +67,7 @@ class Reports:
             return True
         flight = self._check_batch(event)
         self._batching.advance(event.steps)
+        self._policy.steps_done(event.steps)
         self.expect(None)
         stopping = [turn for turn in flight.turns.values() if turn.state is TurnState.STOPPING]
         if not event.ended and not stopping:

@@ -139,7 +139,9 @@ class Safety:
         if victim.turn is None and now_us >= victim.keep_until_us:
             return True
         before = self._ranks_before(turn, victim, now_us)
-        return self._policy.memory.may_evict_protected(turn, ranks_before=before, lossless=lossless)
+        return self._policy.memory.may_evict_protected(
+            turn, victim, self._ledger, now_us, ranks_before=before, lossless=lossless
+        )
 
     def _ranks_before(self, turn: Turn, victim: Context, now_us: int) -> bool:
         queue, job, other = self._policy.queue, turn.job, victim.job

@@ -14,19 +14,36 @@ from astraea.policy.astraea import LearningPolicy
 from astraea.policy.limits import Limits
 from astraea.policy.protocol import Policy
 from astraea.rivals.astraea_paper import AstraeaPaper
+from astraea.rivals.continuum import Continuum
 from astraea.rivals.fcfs import Fcfs
+from astraea.rivals.hrrn import Hrrn
 from astraea.rivals.hrrn_turn import HrrnTurn
+from astraea.rivals.infercept import Infercept
 from astraea.rivals.job_fcfs import JobFcfs, JobFcfsKept
+from astraea.rivals.mars import Mars
+from astraea.rivals.mlfq import Mlfq
+from astraea.rivals.plas import Plas
+from astraea.rivals.sjf_predicted import SjfPredicted
 from astraea.rivals.srpt_oracle import SrptOracle, SrptOracleLru
+from astraea.rivals.thunderagent import ThunderAgent, ThunderAgentUndecayed
 
 __all__ = ["POLICIES", "make_policy", "policy_names"]
 
 POLICIES: Mapping[str, Callable[[Limits], Policy]] = {
     "astraea": LearningPolicy,
     "astraea-paper": AstraeaPaper,
-    "hrrn-turn": HrrnTurn,
     "fcfs": Fcfs,
     "job-fcfs": JobFcfs,
+    "hrrn": Hrrn,
+    "sjf-predicted": SjfPredicted,
+    "mlfq": Mlfq,
+    "plas": Plas,
+    "infercept": Infercept,
+    "mars": Mars,
+    "continuum": Continuum,
+    "thunderagent": ThunderAgent,
+    "thunderagent-undecayed": ThunderAgentUndecayed,
+    "hrrn-turn": HrrnTurn,
     "job-fcfs-kept": JobFcfsKept,
     "srpt-oracle": SrptOracle,
     "srpt-oracle-lru": SrptOracleLru,

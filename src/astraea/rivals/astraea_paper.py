@@ -25,11 +25,11 @@ from astraea.policy.classification import QUOTAS_TOKENS
 from astraea.policy.ledger import Ledger
 from astraea.policy.limits import Limits
 from astraea.policy.prediction import Predictor
-from astraea.policy.pressure import LeastRecentlyUsed
 from astraea.policy.protocol import Blocking
 from astraea.policy.ranking import ScanQueue
 from astraea.policy.state import Context, Job, Turn
 from astraea.rivals.hrrn_turn import scaled_ratio
+from astraea.rivals.service import ByRank, decode_ns, prefill_ns
 
 __all__ = ["AGEING_RATIO", "WATERMARK_PERMILLE", "AstraeaPaper", "MinWaste"]
 
@@ -38,8 +38,8 @@ WATERMARK_PERMILLE = 900
 _FOR_EVER_US = 1 << 62
 
 
-class MinWaste(LeastRecentlyUsed):
-    """Preserve below the watermark; above it the least waste of Eqs 5 to 7."""
+class MinWaste(ByRank):
+    """Preserve below the watermark; above it the least waste of Eqs 5 to 7. The order holds for memory, too."""
 
     def __init__(self, limits: Limits, predictor: Predictor) -> None:
         super().__init__(limits)
@@ -59,10 +59,6 @@ class MinWaste(LeastRecentlyUsed):
         least = min(discard, swap) if limits.host_blocks else discard
         return _FOR_EVER_US if preserve <= least else now_us
 
-    def may_evict_protected(self, turn: Turn, *, ranks_before: bool, lossless: bool) -> bool:
-        """Say whether the turn ranks before: strict priority, and Eq. 4 within a queue, hold for memory too."""
-        return ranks_before
-
 
 class AstraeaPaper(LearningPolicy):
     """Stateful MLFQ with HRRN inside the queues, and the adaptive KV manager."""
@@ -81,12 +77,10 @@ class AstraeaPaper(LearningPolicy):
 
     def size(self, turn: Turn, resident_tokens: int, host_tokens: int, now_us: int) -> int:
         """Return the service of the current turn in microseconds (section 4.2)."""
-        costs, goal = self.limits.costs, turn.goal_tokens
+        costs = self.limits.costs
         oracle = turn.hints.oracle
         output = oracle.output_tokens if oracle is not None else self.limits.tuning.prior_output_tokens
-        held = max(resident_tokens, min(host_tokens, goal - 1))
-        prefill_ns = costs.prefill_ns(held, max(1, goal - held))
-        return max(1, (prefill_ns + output * (costs.step_ns + costs.prefill_ns_per_token)) // 1000)
+        return max(1, (prefill_ns(costs, turn, resident_tokens, host_tokens) + decode_ns(costs, output)) // 1000)
 
     def _key(self, job: Job, size: int, serial: int, now_us: int) -> tuple[int, ...]:
         wait_us = job.wait_at(now_us)

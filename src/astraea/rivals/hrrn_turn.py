@@ -13,6 +13,7 @@ from astraea.policy.limits import Limits
 from astraea.policy.protocol import Blocking
 from astraea.policy.ranking import ScanQueue
 from astraea.policy.state import Job, Turn
+from astraea.rivals.service import decode_ns, prefill_ns
 
 __all__ = ["HrrnTurn", "scaled_ratio"]
 
@@ -42,11 +43,9 @@ class HrrnTurn(LearningPolicy):
     def size(self, turn: Turn, resident_tokens: int, host_tokens: int, now_us: int) -> int:
         """Return the predicted service of this turn in microseconds."""
         self._ready_us.setdefault(turn.serial, now_us)
-        costs, goal = self.limits.costs, turn.goal_tokens
-        held = max(resident_tokens, min(host_tokens, goal - 1))
+        costs = self.limits.costs
         output = self.predictor.output_tokens(classify(turn.job.level), turn.context.last_tool)
-        decode_ns = output * (costs.prefill_ns_per_token + costs.step_ns)
-        return max(1, (costs.prefill_ns(held, max(1, goal - held)) + decode_ns) // 1000)
+        return max(1, (prefill_ns(costs, turn, resident_tokens, host_tokens) + decode_ns(costs, output)) // 1000)
 
     def turn_ended(self, turn: Turn, tool: str, *, to_tool: bool) -> None:
         """Learn, and forget when the turn became ready."""

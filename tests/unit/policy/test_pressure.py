@@ -93,7 +93,7 @@ def test_an_empty_cache_is_not_kept():
 def test_who_may_evict_a_protected_cache(held, ranks_before, lossless, may):
     memory, _ = keeper(limits_of())
     turn = SimpleNamespace(context=cache_of(held), prompt_tokens=130, new_tokens=30)
-    assert memory.may_evict_protected(turn, ranks_before=ranks_before, lossless=lossless) is may
+    assert memory.may_evict_protected(turn, None, None, 0, ranks_before=ranks_before, lossless=lossless) is may
 
 
 def test_headroom_is_half_of_the_growth_and_at_most_a_share_of_the_pool():
@@ -113,5 +113,5 @@ def test_a_copy_is_worth_it_where_it_is_cheaper_than_computing():
 def test_least_recently_used_keeps_nothing_on_purpose():
     memory, ledger = LeastRecentlyUsed(limits_of()), Ledger(limits_of())
     assert memory.keep_until_us(cache_of(200), ledger, 9) == 9
-    assert memory.may_evict_protected(None, ranks_before=False, lossless=False)
+    assert memory.may_evict_protected(None, None, None, 0, ranks_before=False, lossless=False)
     assert memory.headroom_blocks(1_000) == 0

@@ -5,61 +5,20 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from told import COSTS, LIMITS, Told, held
 
-from astraea import EngineCosts, Limits, Scheduler, Tuning, UsageError
-from astraea.decisions import RunBatch
-from astraea.events import BatchDone, Hints, Oracle, Outcome, TurnArrived, TurnOutcome
+from astraea import Limits, Tuning, UsageError
+from astraea.events import Hints, Oracle
 from astraea.policy.ledger import Ledger
 from astraea.policy.pressure import KeepByReuse, LeastRecentlyUsed
 from astraea.policy.protocol import Blocking
-from astraea.policy.state import Context, Holding, Session
 from astraea.rivals import POLICIES, make_policy, policy_names
 from astraea.rivals.astraea_paper import AGEING_RATIO, WATERMARK_PERMILLE, MinWaste
+from astraea.rivals.continuum import TimeToLive
 from astraea.rivals.hrrn_turn import scaled_ratio
-
-COSTS = EngineCosts(
-    step_ns=10_000, prefill_ns_per_token=1_000, read_ps_per_context_token=0, attention_ps_per_token_pair=0,
-    swap_ns_per_token=100,
-)  # fmt: skip
-LIMITS = Limits(
-    device_blocks=100, block_tokens=10, costs=COSTS, batch_turns_max=1,
-    tuning=Tuning(prior_output_tokens=10, prior_remaining_tokens=10),
-)  # fmt: skip
-
-
-class Told:
-    """A scheduler with one slot: what is dispatched after what."""
-
-    def __init__(self, policy, limits=LIMITS):
-        self.core = Scheduler(limits, make_policy(policy, limits))
-        self.order = []
-        self.now_us = 0
-
-    def arrive(self, turn, prompt, *, job=None, reuse=0, output=1, remaining_us=0, wait_us=0):
-        self.now_us += wait_us
-        job = job or turn
-        self.core.handle(
-            TurnArrived(
-                self.now_us, "acme", job, job, turn, "main", prompt, reuse, 5,
-                hints=Hints(oracle=Oracle(output, remaining_us)),
-            )
-        )  # fmt: skip
-
-    def serve(self, *, tools=()):
-        """Run until nothing waits; each turn ends with the first token that it samples."""
-        while batches := [d for d in self.core.decide(self.now_us) if isinstance(d, RunBatch)]:
-            self.order += [dispatch.turn_id for dispatch in batches[0].dispatched]
-            self.now_us += 1
-            (turn,) = (chunk.turn_id for chunk in batches[0].chunks)
-            how = (Outcome.TOOL_CALL, "grep") if turn in tools else (Outcome.FINAL, None)
-            self.core.handle(BatchDone(self.now_us, batches[0].batch_id, 1, (TurnOutcome(turn, *how),)))
-        return self.order
-
-
-def held(tokens, tool="grep"):
-    context = Context(Session("acme", "s"), "main", Holding(device_tokens=tokens, device_blocks=tokens // 10))
-    context.waits_for = tool
-    return context
+from astraea.rivals.infercept import InterceptionWaste
+from astraea.rivals.mars import PredictedHandling
+from astraea.rivals.service import ByRank
 
 
 def test_fcfs_serves_turns_in_their_order_whoever_sent_them():
@@ -216,8 +175,8 @@ def test_with_a_host_pool_two_copies_may_be_the_least():
 
 def test_the_papers_order_holds_for_memory_too():
     memory, _ = paper_memory()
-    assert memory.may_evict_protected(None, ranks_before=True, lossless=False)
-    assert not memory.may_evict_protected(None, ranks_before=False, lossless=True)
+    assert memory.may_evict_protected(None, None, None, 0, ranks_before=True, lossless=False)
+    assert not memory.may_evict_protected(None, None, None, 0, ranks_before=False, lossless=True)
     assert memory.headroom_blocks(10) == 0
 
 
@@ -231,7 +190,7 @@ def test_a_policy_says_what_it_is_and_what_it_gives_up(name):
     assert policy.summary
     assert policy.source
     assert policy.guarded is (name == "astraea")
-    assert policy.clairvoyant is (name in {"astraea-paper", "srpt-oracle", "srpt-oracle-lru"})
+    assert policy.clairvoyant is (name in {"astraea-paper", "mars", "srpt-oracle", "srpt-oracle-lru"})
 
 
 @pytest.mark.parametrize(
@@ -240,6 +199,13 @@ def test_a_policy_says_what_it_is_and_what_it_gives_up(name):
         ("astraea", KeepByReuse, Blocking.STARTS),
         ("astraea-paper", MinWaste, Blocking.NOTHING),
         ("hrrn-turn", KeepByReuse, Blocking.STARTS),
+        ("hrrn", LeastRecentlyUsed, Blocking.EVERYTHING),
+        ("sjf-predicted", ByRank, Blocking.EVERYTHING),
+        ("mlfq", ByRank, Blocking.EVERYTHING),
+        ("plas", ByRank, Blocking.STARTS),
+        ("infercept", InterceptionWaste, Blocking.STARTS),
+        ("mars", PredictedHandling, Blocking.STARTS),
+        ("continuum", TimeToLive, Blocking.EVERYTHING),
         ("fcfs", LeastRecentlyUsed, Blocking.EVERYTHING),
         ("job-fcfs", LeastRecentlyUsed, Blocking.EVERYTHING),
         ("job-fcfs-kept", KeepByReuse, Blocking.STARTS),

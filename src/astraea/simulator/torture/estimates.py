@@ -62,6 +62,10 @@ class MadEstimates:
         """Pass it on."""
         self._sane.tool_returned(context, wait_us)
 
+    def steps_done(self, steps: int) -> None:
+        """Pass it on."""
+        self._sane.steps_done(steps)
+
     def job_ended(self, job: Job) -> None:
         """Pass it on."""
         self._sane.job_ended(job)
@@ -83,11 +87,15 @@ class _MadMemory:
             return now_us if choice == 1 else now_us + _FOREVER_US
         return self._sane.keep_until_us(context, ledger, now_us)
 
-    def may_evict_protected(self, turn: Turn, *, ranks_before: bool, lossless: bool) -> bool:
+    def may_evict_protected(
+        self, turn: Turn, victim: Context | None, ledger: Ledger, now_us: int, *, ranks_before: bool, lossless: bool
+    ) -> bool:
         """Say yes or no."""
         if self._policy.mode:
             return self._dice.below(2) == 0
-        return self._sane.may_evict_protected(turn, ranks_before=ranks_before, lossless=lossless)
+        return self._sane.may_evict_protected(
+            turn, victim, ledger, now_us, ranks_before=ranks_before, lossless=lossless
+        )
 
     def swaps(self, tokens: int, start_tokens: int) -> bool:
         """Say yes or no."""
