@@ -117,8 +117,8 @@ def _sample(run: BatchRun, turns: Sequence[LiveTurn], logits: torch.Tensor) -> N
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    # The CPU allocator raises a plain RuntimeError, so only its words tell.
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+    # The CPU allocator raises a plain RuntimeError, so only its words tell; they differ between systems.
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _in_halves(

@@ -173,7 +173,8 @@ def _by_chance(logits: torch.Tensor, states: Sequence[SamplerState]) -> torch.Te
     probable = probable.masked_fill(excluded, 0)
     reached = probable.cumsum(dim=-1)
     place = (reached <= column(chances) * reached[:, -1:]).sum(dim=-1, keepdim=True)
-    last = (probable > 0).sum(dim=-1, keepdim=True) - 1
+    # Of a row of NaNs none is above 0; it draws something, and its neighbours draw as ever.
+    last = ((probable > 0).sum(dim=-1, keepdim=True) - 1).clamp(min=0)
     return order.gather(-1, place.minimum(last))[:, 0]
 
 

@@ -29,13 +29,15 @@ class Move:
     target: int
     first_slot: int
     """Where in the block it begins."""
+    end_slot: int
+    """Where in the block it ends; what lies beyond may be what a failed copy left."""
 
 
 def moves_of(source: Sequence[int], target: Sequence[int], span: tuple[int, int], block_tokens: int) -> list[Move]:
     """Return the moves that copy tokens ``[span[0], span[1])`` between two tables of one context."""
     begin, end = span
     return [
-        Move(source[i], target[i], max(0, begin - i * block_tokens))
+        Move(source[i], target[i], max(0, begin - i * block_tokens), min(block_tokens, end - i * block_tokens))
         for i in range(begin // block_tokens, -(-end // block_tokens))
     ]
 
@@ -65,9 +67,10 @@ def make_copier(device: BlockPool, host: BlockPool) -> Copier:
 
 
 def copy_block(source: torch.Tensor, target: torch.Tensor, move: Move) -> None:
-    """Copy one block, or its tail, from one pool to the other; on a stream where one is current."""
-    if move.first_slot:
-        target[move.target, :, move.first_slot :].copy_(source[move.source, :, move.first_slot :], non_blocking=True)
+    """Copy one block, or a part of it, from one pool to the other; on a stream where one is current."""
+    if move.first_slot or move.end_slot < source.shape[2]:
+        slots = slice(move.first_slot, move.end_slot)
+        target[move.target, :, slots].copy_(source[move.source, :, slots], non_blocking=True)
     else:
         target[move.target].copy_(source[move.source], non_blocking=True)
 
