@@ -1,0 +1,20 @@
+"""What tests/executor/test_on_device.py shows on the CPU, on CUDA: with streams, events and pinned memory."""
+
+from __future__ import annotations
+
+import on_device
+import pytest
+import torch
+
+
+def test_attention_over_the_pool_is_sdpa_in_float64(cuda):
+    on_device.attention_is_sdpa(cuda)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_a_swap_and_back_on_a_stream_is_bit_exact(cuda, dtype):
+    on_device.swap_is_bit_exact(cuda, dtype)
+
+
+def test_answers_are_those_of_generate_with_caches_that_go_to_the_host(cuda):
+    on_device.answers_are_those_of_generate(cuda)
