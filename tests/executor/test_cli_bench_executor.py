@@ -1,0 +1,71 @@
+"""``astraea bench executor``: the shape of what it prints, and that all three do the same work."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from astraea.cli.app import run
+from astraea.errors import InvariantError
+from astraea.executor import speed
+from astraea.executor.model import load_model
+from astraea.executor.requests import Finish
+from astraea.executor.runner import Engine
+
+
+@pytest.fixture
+def _short(monkeypatch):
+    monkeypatch.setattr(speed, "PROMPTS", 3)
+    monkeypatch.setattr(speed, "NEW_TOKENS", 4)
+    monkeypatch.setattr(speed, "_SETTINGS", speed._SETTINGS[:1])  # noqa: SLF001 - one is enough
+    monkeypatch.setattr(speed, "_DECODE_STEPS", 2)
+
+
+@pytest.mark.usefixtures("_short")
+def test_json_has_the_promised_keys_for_each_model(capsys):
+    assert run(["bench", "executor", "--model", "toy", "--rounds", "1", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert set(record) == {"toy"}
+    toy = record["toy"]
+    for key in ("ratio_generate_batch", "ratio_generate", "swap_ratio"):
+        assert toy[key] > 0
+    assert set(toy["tokens_per_s"]) == {"equal", "ragged"}
+    assert set(toy["decode_step_ms_of_8_turns"]) == {"128", "256", "512", "1024", "2048"}
+    ragged = toy["tokens_per_s"]["ragged"]
+    assert toy["ratio_generate"] == pytest.approx(ragged["engine"] / ragged["generate"])
+
+
+def test_the_sizes_are_those_promised():
+    assert (speed.PROMPTS, speed.NEW_TOKENS) == (32, 64)
+    equal, ragged = (speed.prompts_of(kind, 2_048, 0) for kind in (speed.EQUAL, speed.RAGGED))
+    assert len({len(prompt) for prompt in equal}) == 1
+    assert len({len(prompt) for prompt in ragged}) > 16
+    assert len(equal) == len(ragged) == 32
+
+
+@pytest.mark.usefixtures("_short")
+def test_a_turn_that_the_engine_does_not_finish_is_no_measurement(monkeypatch):
+    submit = Engine.submit
+
+    def cancelled(engine, request):
+        answer = submit(engine, request)
+        engine.cancel(request.turn_id)
+        return answer
+
+    monkeypatch.setattr(Engine, "submit", cancelled)
+    with pytest.raises(InvariantError, match=Finish.CANCELLED):
+        speed.race(load_model("toy"), speed.RAGGED, rounds=1)
+
+
+def test_a_number_of_rounds_that_is_not_one_is_refused(capsys):
+    assert run(["bench", "executor", "--model", "toy", "--rounds", "0"]) == 2
+    assert "rounds must be at least 1" in capsys.readouterr().err
+
+
+def test_the_copy_is_of_64_mb_at_least(monkeypatch):
+    sizes = []
+    monkeypatch.setattr(speed, "_copy", lambda source, _target: sizes.append(source.numel()))
+    assert speed.copy_ratio(load_model("toy", dtype=torch.bfloat16)) > 0
+    assert min(sizes) >= 64 << 20
