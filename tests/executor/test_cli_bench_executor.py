@@ -10,6 +10,7 @@ import torch
 from astraea.cli.app import run
 from astraea.errors import InvariantError
 from astraea.executor import speed
+from astraea.executor.families import kv_shape
 from astraea.executor.model import load_model
 from astraea.executor.requests import Finish
 from astraea.executor.runner import Engine
@@ -64,8 +65,17 @@ def test_a_number_of_rounds_that_is_not_one_is_refused(capsys):
     assert "rounds must be at least 1" in capsys.readouterr().err
 
 
-def test_the_copy_is_of_64_mb_at_least(monkeypatch):
-    sizes = []
-    monkeypatch.setattr(speed, "_copy", lambda source, _target: sizes.append(source.numel()))
-    assert speed.copy_ratio(load_model("toy", dtype=torch.bfloat16)) > 0
-    assert min(sizes) >= 64 << 20
+def test_both_copies_are_of_the_same_64_mb_at_least(monkeypatch):
+    plain, swapped, swap = [], [], speed._swap  # noqa: SLF001 - to see the sizes
+    monkeypatch.setattr(speed, "_copy", lambda source, _target: plain.append(source.nbytes))
+    monkeypatch.setattr(speed, "_COPY_ROUNDS", 2)
+
+    def counted(copier, moves, *, to_host):
+        swapped.append(sum(move.end_slot - move.first_slot for move in moves))
+        swap(copier, moves, to_host=to_host)
+
+    monkeypatch.setattr(speed, "_swap", counted)
+    loaded = load_model("toy", dtype=torch.bfloat16)
+    assert speed.copy_ratio(loaded) > 0
+    assert min(plain) >= 64 << 20
+    assert {tokens * kv_shape(loaded.model).token_bytes for tokens in swapped} == set(plain)

@@ -21,12 +21,13 @@ from transformers import ContinuousBatchingConfig, GenerationConfig, PreTrainedM
 
 from astraea.errors import InvariantError
 from astraea.executor.attention import PagedModel
+from astraea.executor.blocks import BlockPool
 from astraea.executor.families import kv_shape
-from astraea.executor.measuring import measure_copies
 from astraea.executor.model import LoadedModel
 from astraea.executor.ragged import RaggedBatch, Row
 from astraea.executor.requests import Finish, TurnRequest
 from astraea.executor.runner import Engine
+from astraea.executor.swap import Copier, Move, make_copier, moves_of
 from astraea.policy.limits import Limits
 from astraea.units import blocks_for
 
@@ -197,16 +198,39 @@ def _step(paged: PagedModel, batch: RaggedBatch, ids: torch.Tensor) -> None:
 
 
 def copy_ratio(loaded: LoadedModel) -> float:
-    """Return the bandwidth of a swap, the slower way, over that of one plain copy of as many bytes."""
+    """Return the bandwidth of a swap over that of one plain copy of as many bytes: the slower way, median of rounds.
+
+    Each swap stands between two plain copies in time, for other work on the machine slows both.
+    """
     shape = kv_shape(loaded.model)
-    block_bytes = shape.token_bytes * _BLOCK_TOKENS
-    blocks = -(-_COPY_BYTES_MIN // block_bytes)
-    speed = measure_copies(loaded, Limits(device_blocks=blocks, block_tokens=_BLOCK_TOKENS))
-    source = torch.ones(speed.copied_bytes, dtype=torch.uint8, device=shape.device)
-    target = torch.zeros(speed.copied_bytes, dtype=torch.uint8, pin_memory=source.is_cuda)
-    times = [_timed(partial(_copy, source, target)) for _ in range(_COPY_ROUNDS)]
-    return speed.bytes_per_s / (speed.copied_bytes / median(times[1:]))
+    blocks = -(-_COPY_BYTES_MIN // (shape.token_bytes * _BLOCK_TOKENS))
+    device = BlockPool(shape, blocks, _BLOCK_TOKENS)
+    host, plain = (BlockPool(shape, blocks, _BLOCK_TOKENS, pinned=True) for _ in range(2))
+    device.tensor.fill_(1)
+    moves = moves_of(range(blocks), range(blocks), (0, blocks * _BLOCK_TOKENS), _BLOCK_TOKENS)
+    copier = make_copier(device, host)
+    ratios: dict[bool, list[float]] = {True: [], False: []}
+    try:
+        for number in range(2 * (_COPY_ROUNDS + 1)):
+            to_host = number % 2 == 0
+            ends = (device.tensor, plain.tensor) if to_host else (plain.tensor, device.tensor)
+            before_s = _timed(partial(_copy, *ends))
+            swap_s = _timed(partial(_swap, copier, moves, to_host=to_host))
+            after_s = _timed(partial(_copy, *ends))
+            if number > 1:  # the first way out and back touches new memory
+                ratios[to_host].append((before_s + after_s) / 2 / swap_s)
+    finally:
+        copier.close()
+    return min(median(values) for values in ratios.values())
+
+
+def _swap(copier: Copier, moves: Sequence[Move], *, to_host: bool) -> None:
+    copier.begin(0, moves, to_host=to_host)
+    while not copier.reported():
+        copier.wait(1.0)
 
 
 def _copy(source: torch.Tensor, target: torch.Tensor) -> None:
     target.copy_(source)
+    if source.is_cuda or target.is_cuda:
+        torch.cuda.synchronize()
