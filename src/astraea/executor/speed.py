@@ -31,7 +31,7 @@ from astraea.executor.swap import Copier, Move, make_copier, moves_of
 from astraea.policy.limits import Limits
 from astraea.units import blocks_for
 
-__all__ = ["DECODE_CONTEXTS", "EQUAL", "RAGGED", "Race", "copy_ratio", "decode_ms", "race"]
+__all__ = ["DECODE_CONTEXTS", "EQUAL", "RAGGED", "Race", "copy_ratio", "decode_ms", "prompts_of", "race"]
 
 PROMPTS = 32
 NEW_TOKENS = 64
