@@ -1,0 +1,1 @@
+"""The OpenAI-compatible server: what HTTP says becomes events, what the engine does becomes answers."""
