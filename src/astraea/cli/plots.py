@@ -44,7 +44,7 @@ def save_plot(report: Report, path: Path) -> None:
     rows = len(report.policies)
     figure = Figure(figsize=(11.0, 5.6 + 0.22 * rows), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    lines = [title_line(report), settings_line(report)]
+    lines = [title_line(report), settings_line(report.scenario)]
     if any(is_clairvoyant(verdict.policy) for verdict in report.policies):
         lines.append("clairvoyant: told what the future holds, unattainable")
     figure.suptitle("\n".join(lines), fontsize=11)

@@ -11,7 +11,9 @@ import typer
 
 from astraea.cli.plots import check_plot_path, save_plot
 from astraea.cli.progress import progress_bar
+from astraea.cli.sustain import run_sustain
 from astraea.cli.tables import print_report
+from astraea.errors import UsageError
 from astraea.simulator.experiment import DEFAULT_POLICIES, run_experiment
 from astraea.simulator.scenario import Scenario
 
@@ -55,6 +57,12 @@ def simulate_command(
         float | None,
         typer.Option(help="Coefficient of variation of bursty gaps; 3 by default.", rich_help_panel=_ARRIVAL),
     ] = None,
+    sustain: Annotated[
+        float | None,
+        typer.Option(
+            help="Search instead: the highest rate with a mean slowdown of at most this.", rich_help_panel=_ARRIVAL
+        ),
+    ] = None,
     engine: Annotated[
         str, typer.Option(help="Name, see: astraea engines; or a TOML file of your own.", rich_help_panel=_MACHINE)
     ] = "llama-8b-h100",
@@ -92,6 +100,8 @@ def simulate_command(
     Overload: [bold]astraea simulate --workload bfcl --load 1.1 --policy fcfs,astraea --json[/bold]
 
     64 agents: [bold]astraea simulate --workload infercept-mix --engine gptj-6b-a100 --agents 64[/bold]
+
+    How much can it take: [bold]astraea simulate --workload bfcl --sustain 2.0 --policy fcfs,astraea[/bold]
     """
     scenario = Scenario(
         trace=trace, workload=workload, jobs=jobs, engine=engine, load=load, rate_jobs_per_s=rate, agents=agents,
@@ -101,6 +111,13 @@ def simulate_command(
     if plot is not None:
         check_plot_path(plot)
     names = [name.strip() for name in policy.split(",") if name.strip()]
+    if sustain is not None:
+        if plot is not None or record is not None:
+            raise UsageError("a search for what is sustained makes many runs: it draws no plot and records none")
+        run_sustain(
+            scenario, sustain, policies=names, seeds=seeds, warmup_share=warmup_share, workers=workers, as_json=as_json
+        )
+        return
     with progress_bar(wanted=not as_json) as on_progress:
         report = run_experiment(
             scenario, policies=names, seeds=seeds, warmup_share=warmup_share, workers=workers, record=record,

@@ -14,6 +14,7 @@ from rich.table import Table
 from astraea.policy.limits import Limits
 from astraea.rivals import make_policy
 from astraea.simulator.experiment import Report
+from astraea.simulator.scenario import Scenario
 from astraea.simulator.verdict import PolicyVerdict
 
 __all__ = [
@@ -81,9 +82,8 @@ def title_line(report: Report) -> str:
     return f"{report.workload} on {report.engine}: {report.jobs:,} jobs{seeds}, {_arrivals(report)}"
 
 
-def settings_line(report: Report) -> str:
+def settings_line(scenario: Scenario) -> str:
     """Return what has to be known to read the figures."""
-    scenario = report.scenario
     parts = ["JCT: from a job's arrival to its last token, tool waits included"]
     if scenario.tool_cap_s is not None:
         parts.append(f"tool waits cut to {scenario.tool_cap_s:g} s")
@@ -117,7 +117,7 @@ def print_report(report: Report) -> None:
         for column in _COLUMNS
         if column.value is not None and len(attainable) > 1
     }
-    caption = [settings_line(report) + "."]
+    caption = [settings_line(report.scenario) + "."]
     if len(attainable) < len(report.policies):
         caption.append("* clairvoyant: told what the future holds; a mark to measure against, unattainable.")
     table = Table(title=title_line(report), caption="\n".join(caption), caption_justify="left", title_justify="left")

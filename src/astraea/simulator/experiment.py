@@ -21,7 +21,16 @@ from astraea.simulator.results import RunResult
 from astraea.simulator.scenario import JobSource, Scenario, check_name
 from astraea.simulator.verdict import PolicyVerdict, judge, settled_jobs, slowdowns_of
 
-__all__ = ["DEFAULT_POLICIES", "Progress", "Report", "check_policies", "record_file", "run_experiment"]
+__all__ = [
+    "DEFAULT_POLICIES",
+    "Progress",
+    "Report",
+    "check_numbers",
+    "check_policies",
+    "record_file",
+    "run_experiment",
+    "stage",
+]
 
 DEFAULT_POLICIES = ("fcfs", "job-fcfs", "astraea-paper", "astraea", "srpt-oracle")
 
@@ -80,14 +89,14 @@ def run_experiment(
     for what cannot be carried out and :class:`~astraea.errors.TraceError` for a malformed line of the workload.
     """
     policies = check_policies(policies)
-    _check_numbers(scenario, seeds, warmup_share, workers)
+    check_numbers(scenario, seeds, warmup_share, workers)
     profile = scenario.profile()
     source = JobSource(scenario, profile, [])
     drawn = [source.draw(seed) for seed in range(seeds)]
     capacity, rate = None, scenario.rate_jobs_per_s
     if scenario.asked_load is not None:
         capacity = capacity_jobs_per_s(
-            drawn[0], profile, host_ratio=scenario.host_ratio, on_progress=_stage(on_progress, "capacity")
+            drawn[0], profile, host_ratio=scenario.host_ratio, on_progress=stage(on_progress, "capacity")
         )
         rate = capacity * scenario.asked_load
     arrived = [tuple(scenario.arrive(jobs, rate, seed)) for seed, jobs in enumerate(drawn)]
@@ -104,7 +113,7 @@ def run_experiment(
         for seed, jobs in enumerate(arrived)
         for policy in policies
     ]
-    results = run_all(requests, workers=workers or default_workers(), on_progress=_stage(on_progress, "policies"))
+    results = run_all(requests, workers=workers or default_workers(), on_progress=stage(on_progress, "policies"))
     runs: dict[str, dict[int, RunResult]] = {policy: {} for policy in policies}
     for request, result in zip(requests, results, strict=True):
         runs[request.policy][request.seed] = result
@@ -131,7 +140,8 @@ def check_policies(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _check_numbers(scenario: Scenario, seeds: int, warmup_share: float, workers: int | None) -> None:
+def check_numbers(scenario: Scenario, seeds: int, warmup_share: float, workers: int | None) -> None:
+    """Raise :class:`UsageError` for a number of seeds or workers, or a warm-up, that cannot be."""
     if seeds < 1:
         raise UsageError(f"the number of seeds must be at least 1, not {seeds}")
     if seeds > 1 and scenario.arrivals == "recorded":
@@ -142,10 +152,11 @@ def _check_numbers(scenario: Scenario, seeds: int, warmup_share: float, workers:
         raise UsageError(f"the number of workers must be at least 1, not {workers}")
 
 
-def _stage(on_progress: Progress | None, stage: str) -> Callable[[int, int], None] | None:
+def stage(on_progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
+    """Return the callback of one stage, or ``None`` where nobody is told."""
     if on_progress is None:
         return None
-    return lambda done, total: on_progress(stage, done, total)
+    return lambda done, total: on_progress(name, done, total)
 
 
 def record_file(folder: Path, scenario: Scenario, policy: str, seed: int) -> Path:
