@@ -11,9 +11,11 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import partial
 from random import Random
 from statistics import median
+from typing import Any
 
 import torch
 from attrs import frozen
@@ -40,6 +42,8 @@ RAGGED = "ragged"
 DECODE_CONTEXTS = (128, 256, 512, 1_024, 2_048)
 _LENGTHS = {EQUAL: (64, 64), RAGGED: (8, 256)}
 _BLOCK_TOKENS = 16
+_PAGE_SIZE = "page_size" if any(one.name == "page_size" for one in fields(ContinuousBatchingConfig)) else "block_size"
+"""What ``generate_batch`` calls the tokens of a page: the name changed in transformers 5.17."""
 _SETTINGS = ((32, 256), (32, 1_024), (64, 4_096))
 """Page size and tokens a batch of ``generate_batch``, the fastest of which runs beside the engine."""
 _DECODE_TURNS = 8
@@ -102,7 +106,7 @@ def race(loaded: LoadedModel, kind: str, *, rounds: int, seed: int = 0) -> Race:
     assert tuned.num_blocks is not None
     assert tuned.max_batch_tokens is not None
     return Race(
-        sum(map(len, prompts)), **speeds, page_size=tuned.page_size, max_batch_tokens=tuned.max_batch_tokens,
+        sum(map(len, prompts)), **speeds, page_size=getattr(tuned, _PAGE_SIZE), max_batch_tokens=tuned.max_batch_tokens,
         num_blocks=tuned.num_blocks,
     )  # fmt: skip
 
@@ -162,17 +166,19 @@ def _tuned(model: PreTrainedModel, prompts: list[list[int]]) -> ContinuousBatchi
     """Return the fastest of a few settings of ``generate_batch``, each run once before it is timed."""
     longest = max(map(len, prompts)) + NEW_TOKENS
     settings = [
-        ContinuousBatchingConfig(
-            page_size=page, num_blocks=PROMPTS * blocks_for(longest, page), max_batch_tokens=tokens
-        )
+        _setting({_PAGE_SIZE: page, "num_blocks": PROMPTS * blocks_for(longest, page), "max_batch_tokens": tokens})
         for page, tokens in _SETTINGS
-    ]  # fmt: skip
+    ]
     times = []
     for setting in settings:
         run = partial(_by_generate_batch, model, prompts, setting)
         run()
         times.append(_timed(run))
     return settings[times.index(min(times))]
+
+
+def _setting(sizes: dict[str, Any]) -> ContinuousBatchingConfig:
+    return ContinuousBatchingConfig(**sizes)
 
 
 def decode_ms(loaded: LoadedModel, contexts: Sequence[int] = DECODE_CONTEXTS) -> dict[int, float]:
