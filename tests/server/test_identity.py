@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from astraea.server.fields import ID_CHARS_MAX, Body, FieldError, Header
 from astraea.server.identity import CONVENTIONS, Identity, identify
 
-
-def nested(path, value):
-    """``nested("a.b", 1)`` is ``{"a": {"b": 1}}``."""
-    for key in reversed(path.split(".")):
-        value = {key: value}
-    return value
-
-
-def request_with(place, value):
-    """The body and the headers that hold one value at one place."""
-    return ({}, {place.name: value}) if isinstance(place, Header) else (nested(place.path, value), {})
+from . import asking
+from .asking import merged, nested, request_with
 
 
 def field_of(place):
     return place.name if isinstance(place, Header) else place.path
-
-
-def merged(first, second):
-    both = dict(first)
-    for key, value in second.items():
-        both[key] = merged(both[key], value) if isinstance(both.get(key), dict) else value
-    return both
 
 
 def test_a_request_that_says_nothing_has_no_identity():
@@ -226,21 +209,10 @@ def test_what_should_hold_an_id_must_be_an_object(path):
         assert refused.value.field == path
 
 
-WORDS = sorted(
-    {key for place in PLACES + FLAGS if isinstance(place, Body) for key in place.path.split(".")}
-    | {"action", "agentic_context", "session_control", "prompt_cache_key"}
-)
-HEADER_NAMES = sorted({place.name for place in PLACES + FLAGS if isinstance(place, Header)})
-ODD = ["s", "\ud800", "[" * 5000, '{"session_id": 1}', "close", 10**400]
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(ODD)
-KEYS = st.sampled_from(WORDS) | st.text(max_size=5)
-BODIES = st.dictionaries(
-    KEYS, st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4))
-)
-HEADERS = st.dictionaries(st.sampled_from(HEADER_NAMES).map(str.title) | st.text(max_size=12), st.text(max_size=300))
+EVERYWHERE = [*PLACES, *FLAGS, Body("nvext.session_control.action")]
 
 
-@given(body=BODIES, headers=HEADERS)
+@given(body=asking.bodies(EVERYWHERE), headers=asking.headers(EVERYWHERE))
 def test_no_body_and_no_headers_raise_anything_but_a_refusal(body, headers):
     try:
         found = identify(body, headers)
@@ -252,7 +224,7 @@ def test_no_body_and_no_headers_raise_anything_but_a_refusal(body, headers):
     assert (found.source == "") == (found.session_id is None)
 
 
-@given(headers=HEADERS)
+@given(headers=asking.headers(EVERYWHERE))
 def test_the_case_of_a_header_does_not_matter(headers):
     def outcome(named):
         try:

@@ -15,7 +15,18 @@ from attrs import frozen
 
 from astraea.errors import AstraeaError
 
-__all__ = ["ID_CHARS_MAX", "Body", "FieldError", "Header", "Place", "Request", "identifier", "truth", "whole_number"]
+__all__ = [
+    "ID_CHARS_MAX",
+    "Body",
+    "FieldError",
+    "Header",
+    "Place",
+    "Request",
+    "field_name",
+    "identifier",
+    "truth",
+    "whole_number",
+]
 
 ID_CHARS_MAX = 256
 """Longest id: four UUIDs with words between them; they are kept in memory and drawn on a page."""
@@ -94,7 +105,8 @@ def _object(value: object, path: str) -> Mapping[str, object]:
     return value
 
 
-def _name(place: Place) -> str:
+def field_name(place: Place) -> str:
+    """Return what a refusal calls a place."""
     return place.name if isinstance(place, Header) else place.path
 
 
@@ -106,7 +118,7 @@ def identifier(request: Request, place: Place) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _INTEGER_MAX:
         return str(value)
     if not isinstance(value, str) or not value.strip() or len(value) > ID_CHARS_MAX or not value.isprintable():
-        raise FieldError(_name(place), f"must be 1 to {ID_CHARS_MAX} printable characters")
+        raise FieldError(field_name(place), f"must be 1 to {ID_CHARS_MAX} printable characters")
     return value
 
 
@@ -116,7 +128,7 @@ def truth(request: Request, place: Place) -> bool | None:
     if isinstance(place, Header) and isinstance(value, str):
         value = {"true": True, "1": True, "false": False, "0": False}.get(value.strip().lower(), value)
     if value is not None and not isinstance(value, bool):
-        raise FieldError(_name(place), "must be true or false")
+        raise FieldError(field_name(place), "must be true or false")
     return value
 
 
@@ -130,5 +142,5 @@ def whole_number(request: Request, place: Place, *, unit: int = 1) -> int | None
     if isinstance(value, float) and -_INTEGER_MAX < value * unit < _INTEGER_MAX:  # neither infinite nor no number
         return round(value * unit)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise FieldError(_name(place), "must be a number")
+        raise FieldError(field_name(place), "must be a number")
     return max(-_INTEGER_MAX, min(_INTEGER_MAX, value * unit))
