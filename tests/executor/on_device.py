@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 
 import torch
 from dialogues import generated, prompt, tiny
@@ -75,7 +76,7 @@ def swap_is_bit_exact(device, dtype):
     noise = torch.randint(ends.min, ends.max, pool.tensor.shape, generator=torch.Generator().manual_seed(0), dtype=bits)
     pool.tensor.view(bits).copy_(noise)  # NaNs of every kind among them
     out, away, back = [3, 7, 0, 11], [5, 2, 9, 1], [8, 4, 10, 6]
-    copier = make_copier(pool, host)
+    copier = make_copier(pool, host, threading.Event())
     try:
         copier.begin(1, moves_of(out, away, (0, 6), BLOCK), to_host=True)
         copier.begin(2, moves_of(out, away, (6, 15), BLOCK), to_host=True)

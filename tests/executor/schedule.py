@@ -8,6 +8,7 @@ import random
 import tempfile
 from pathlib import Path
 
+import torch
 from dialogues import DIALOGUES, TOOLS, TURNS, answer, max_output, prompt, tiny, where
 
 from astraea.executor.requests import Finish, TurnRequest
@@ -19,6 +20,13 @@ from astraea.trace.check import check_trace
 from astraea.trace.reader import TraceReader
 
 SWAP_OVERDUE_US = 25_000
+SPOILS = ("pass", "logits", "memory")
+SPOILT = "this pass is spoilt"
+FAILURES = {
+    f"RuntimeError: {SPOILT}",
+    "the model's logits are not finite",
+    "OutOfMemoryError: one token of one turn does not fit",
+}
 PAUSES_US = (0, 1, 700, SWAP_OVERDUE_US + 1, 2_000_000)
 
 
@@ -97,14 +105,34 @@ class Schedule:
             copier=self._copier,
         )
         self.copier = getattr(self, "copier", None)
+        self._failed = 0
+        self._spoil_next = None
+        model = self.engine._model  # noqa: SLF001 - its passes are to go wrong
+        model.forward = self._spoilt(model.forward)
         self.turn = [0] * DIALOGUES
         self.answers = [None] * DIALOGUES
         self.told = []
         self.turn_ids = 0
 
-    def _copier(self, device, host):
+    def _copier(self, device, host, news):
         self.copier = ManualCopier(device, host)
         return self.copier
+
+    def _spoilt(self, forward):
+        def maybe_spoilt(batch, tokens, sampling):
+            kind, self._spoil_next = self._spoil_next, None
+            if kind == "memory":
+                raise torch.OutOfMemoryError("no memory")
+            logits = forward(batch, tokens, sampling)
+            if kind == "pass":
+                batch._token_rows[batch._writes.reshape(-1)] = float("nan")  # noqa: SLF001 - all that it wrote
+                raise RuntimeError(SPOILT)
+            if kind == "logits" and len(logits):
+                logits = logits.clone()
+                logits[-1] = float("nan")
+            return logits
+
+        return maybe_spoilt
 
     # Moves
 
@@ -140,12 +168,17 @@ class Schedule:
             if answered is not None and answered.finish in {Finish.STOP, Finish.LENGTH}:
                 self.turn[dialogue] = (self.turn[dialogue] + 1) % TURNS
                 self.answers[dialogue] = None
+        wake_us = self.engine._work.wake_us  # noqa: SLF001 - nobody else sees it
+        assert wake_us is None or wake_us > self.clock_us, "a time that has passed would stop every batch at once"
         # The engine may use fewer blocks than were counted, and never more.
         view = self.engine.snapshot()
         holdings = self.engine.holdings
         assert holdings.device.free_blocks >= view.device_free
-        if holdings.host is not None:
+        # The host copy of a turn that failed goes with a decision, which comes in the next round.
+        failed = sum(told.finish is Finish.FAILED for _, _, told in self.told)
+        if holdings.host is not None and failed == self._failed:
             assert holdings.host.free_blocks >= view.host_free
+        self._failed = failed
 
     def cancel(self, dialogue):
         if self.answers[dialogue] is not None:
@@ -166,6 +199,10 @@ class Schedule:
 
     def pause(self, choice):
         self.clock_us += PAUSES_US[choice % len(PAUSES_US)]
+
+    def spoil(self, choice):
+        """Let the next pass of the model go wrong."""
+        self._spoil_next = SPOILS[choice % len(SPOILS)]
 
     def copy_ends(self, choice, *, failed=False):
         if self.copier is not None and self.copier.waiting:
@@ -200,7 +237,12 @@ class Schedule:
             if told.finish is Finish.LENGTH:
                 assert tuple(told.tokens) == expected, f"dialogue {dialogue}, turn {turn}"
             else:
-                assert told.finish in {Finish.CANCELLED, Finish.REFUSED}, f"{told.finish}: {told.error}"
+                if told.finish is Finish.REFUSED:
+                    assert told.error == "never_fits"
+                elif told.finish is Finish.FAILED:
+                    assert told.error in FAILURES
+                else:
+                    assert told.finish is Finish.CANCELLED, f"{told.finish}: {told.error}"
                 assert tuple(told.tokens) == expected[: len(told.tokens)], f"dialogue {dialogue}, turn {turn}"
 
     def check_memory(self):
@@ -246,14 +288,16 @@ def play(moves, seed, engine=Engine):
                 schedule.copy_ends(choice, failed=True)
             case 8:
                 schedule.cancel_job(choice % DIALOGUES)
+            case 9:
+                schedule.spoil(choice)
     schedule.finish()
     return schedule
 
 
-WEIGHTS = (24, 30, 12, 2, 1, 3, 4, 4, 1)
+WEIGHTS = (24, 30, 12, 2, 1, 3, 4, 4, 1, 2)
 
 
 def random_moves(seed, count):
     """Moves as a seeded generator draws them."""
     rng = random.Random(f"moves {seed}")
-    return [(kind, rng.randrange(64)) for kind in rng.choices(range(9), WEIGHTS, k=count)]
+    return [(kind, rng.randrange(64)) for kind in rng.choices(range(len(WEIGHTS)), WEIGHTS, k=count)]

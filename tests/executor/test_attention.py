@@ -126,6 +126,11 @@ def test_a_pool_that_no_memory_holds_is_refused_with_its_size():
         ({"model_type": "gpt2"}, "models of type 'gpt2' are not computed here, only gemma3_text, llama"),
         ({"attn_logit_softcapping": 50.0}, "caps its attention scores"),
         ({"use_bidirectional_attention": True}, "attends to later tokens"),
+        ({"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}}, "embeddings of type 'dynamic' are not computed"),
+        (
+            {"rope_parameters": {"full_attention": {"rope_type": "longrope"}, "sliding_attention": {}}},
+            "embeddings of type 'longrope' are not computed here, only default, linear, llama3, yarn",
+        ),
     ],
 )
 def test_a_model_that_would_be_computed_wrongly_is_refused(changes, complaint):

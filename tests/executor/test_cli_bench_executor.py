@@ -66,15 +66,15 @@ def test_a_number_of_rounds_that_is_not_one_is_refused(capsys):
 
 
 def test_both_copies_are_of_the_same_64_mb_at_least(monkeypatch):
-    plain, swapped, swap = [], [], speed._swap  # noqa: SLF001 - to see the sizes
+    plain, swapped, swap = [], [], speed.copy_all
     monkeypatch.setattr(speed, "_copy", lambda source, _target: plain.append(source.nbytes))
     monkeypatch.setattr(speed, "_COPY_ROUNDS", 2)
 
-    def counted(copier, moves, *, to_host):
+    def counted(copier, news, moves, *, to_host):
         swapped.append(sum(move.end_slot - move.first_slot for move in moves))
-        swap(copier, moves, to_host=to_host)
+        swap(copier, news, moves, to_host=to_host)
 
-    monkeypatch.setattr(speed, "_swap", counted)
+    monkeypatch.setattr(speed, "copy_all", counted)
     loaded = load_model("toy", dtype=torch.bfloat16)
     assert speed.copy_ratio(loaded) > 0
     assert min(plain) >= 64 << 20

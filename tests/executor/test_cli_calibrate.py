@@ -64,6 +64,7 @@ def test_what_is_printed_is_the_file_itself(tmp_path, capsys):
         (["--context-tokens", "4096"], "does not fit a pool of 2,048"),
         (["--model", "./nowhere"], "there is no such folder"),
         (["--device", "nonsense"], "there is no such kind of device"),
+        (["--device", "meta"], "models run on cpu and cuda alone"),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments, sentence, capsys):

@@ -178,7 +178,9 @@ def test_a_row_that_is_not_finite_is_named_and_its_mates_are_drawn_as_ever(bad, 
     "wrong",
     [
         {"temperature": -0.1}, {"temperature": float("nan")}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.1},
-        {"min_p": -0.1}, {"min_p": 1.5}, {"repetition_penalty": 0.0}, {"logprobs": -1},
+        {"min_p": -0.1}, {"min_p": 1.5}, {"repetition_penalty": 0.0}, {"logprobs": -1}, {"temperature": float("inf")},
+        {"presence_penalty": float("nan")}, {"frequency_penalty": float("-inf")}, {"repetition_penalty": float("inf")},
+        {"seed": -1}, {"seed": 2**64},
     ],
 )  # fmt: skip
 def test_what_cannot_be_sampled_from_is_refused_with_its_value(wrong):

@@ -44,7 +44,7 @@ def test_the_same_over_long_seeded_schedules_in_which_everything_happens():
     totals = Schedule.totals
     happened = (
         "RunBatch", "SwapOut", "SwapIn", "DropCache", "Preempt", "Refuse", "SwapOverdue", "SwapDone, failed",
-        "TurnCancelled", "JobCancelled", "SessionClosed", "ToolReturned", "length", "cancelled",
+        "TurnCancelled", "JobCancelled", "SessionClosed", "ToolReturned", "length", "cancelled", "failed",
     )  # fmt: skip
     assert not [kind for kind in happened if not totals.get(kind)], totals
 

@@ -31,7 +31,7 @@ class Gated(ThreadCopier):
 
     def __init__(self, device, host):
         self.gate, self.copied_in = threading.Event(), []
-        super().__init__(device, host)
+        super().__init__(device, host, threading.Event())
 
     def copy(self, moves, *, to_host):
         self.gate.wait()
@@ -63,7 +63,7 @@ def test_a_copy_is_reported_once_its_bytes_have_arrived_and_not_before():
 def test_a_copy_that_goes_wrong_is_reported_as_failed_and_the_next_one_is_made():
     device, host = _pools()
     device.tensor.fill_(1)
-    copier = ThreadCopier(device, host)
+    copier = ThreadCopier(device, host, threading.Event())
     copier.begin(1, moves_of([99], [0], (0, 4), BLOCK), to_host=True)
     copier.begin(2, moves_of([1], [2], (0, 4), BLOCK), to_host=True)
     copier.close()
@@ -74,7 +74,7 @@ def test_a_copy_that_goes_wrong_is_reported_as_failed_and_the_next_one_is_made()
 def test_close_makes_the_copies_that_were_begun_and_ends_the_thread():
     device, host = _pools()
     threads = threading.active_count()
-    copier = ThreadCopier(device, host)
+    copier = ThreadCopier(device, host, threading.Event())
     assert threading.active_count() == threads + 1
     for op_id in range(50):
         copier.begin(op_id, moves_of([0], [1], (0, 4), BLOCK), to_host=True)
@@ -128,7 +128,7 @@ def test_failed_copies_that_are_trusted_would_be_noticed(monkeypatch):
 def test_what_a_failed_copy_left_behind_the_valid_tokens_on_the_host_does_not_come_back():
     device, host = _pools()
     host.tensor[0, :, 2:] = float("nan")  # two tokens are valid
-    copier = ThreadCopier(device, host)
+    copier = ThreadCopier(device, host, threading.Event())
     copier.begin(1, moves_of([0], [5], (0, 2), BLOCK), to_host=False)
     copier.close()
     assert torch.isfinite(device.tensor).all()

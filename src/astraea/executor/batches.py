@@ -70,17 +70,27 @@ def _run(
             for i, (turn, row, begin) in enumerate(zip(turns, rows, begins, strict=True))
             if begin + row.tokens >= len(turn.known)
         ]
-        try:
-            logits = model.forward(batch, torch.tensor(ids, device=batch.positions.device), _last(batch, samples))
-        except RuntimeError as error:
-            if not _out_of_memory(error):
-                raise
+        logits = _whole(model, batch, ids, samples)
+        if logits is None:
             logits = _in_halves(model, rows, begins, ids, samples)
         _sample(run, [turns[i] for i in samples], logits)
         run.steps += 1
         if run.ended or run.steps == max_steps or is_interrupted():
             return
         batch.advance()
+
+
+def _whole(model: PagedModel, batch: RaggedBatch, ids: Sequence[int], samples: Sequence[int]) -> torch.Tensor | None:
+    """Compute one step and return the logits of ``samples``, or ``None`` where memory ran out.
+
+    It ends before the step is tried again, for the error that tells of it holds on to all that was computed so far.
+    """
+    try:
+        return model.forward(batch, torch.tensor(ids, device=batch.positions.device), _last(batch, samples))
+    except RuntimeError as error:
+        if not _out_of_memory(error):
+            raise
+    return None
 
 
 def _ids(turns: Sequence[LiveTurn], rows: Sequence[Row], begins: Sequence[int]) -> list[int]:

@@ -15,6 +15,9 @@ __all__ = ["FAMILIES", "KvShape", "UnsupportedModelError", "check_family", "kv_s
 
 FAMILIES = ("gemma3_text", "llama", "mistral", "qwen2", "qwen3")
 
+ROPES = frozenset({"default", "linear", "llama3", "yarn"})
+"""Rotary embeddings in which a position has one rotation; in others it follows from the longest turn of a batch."""
+
 
 class UnsupportedModelError(ModelError):
     """Is raised for a model that the executor would not compute rightly; its text says what stands in the way."""
@@ -66,11 +69,24 @@ def check_family(config: PreTrainedConfig) -> None:
         raise UnsupportedModelError(
             "a model that attends to later tokens (use_bidirectional_attention) has no KV cache"
         )
+    for rope in _rope_types(config) - ROPES:
+        known = ", ".join(sorted(ROPES))
+        raise UnsupportedModelError(
+            f"rotary embeddings of type {rope!r} are not computed here, only {known}: a key must not depend on what "
+            "else is in the batch"
+        )
     for architecture in config.architectures or ():
         if not architecture.endswith("ForCausalLM"):
             raise UnsupportedModelError(f"a {architecture} does not generate text; a ...ForCausalLM is needed")
     if getattr(config, "quantization_config", None) is not None:
         raise UnsupportedModelError("quantised weights are not computed here, only float32, bfloat16 and float16")
+
+
+def _rope_types(config: PreTrainedConfig) -> set[str]:
+    """Return the types of rotary embedding in a model, which may have one for each kind of layer."""
+    parameters = getattr(config, "rope_parameters", None) or {}
+    kinds = [one for one in parameters.values() if isinstance(one, dict)] or [parameters]
+    return {kind.get("rope_type", "default") for kind in kinds}
 
 
 def _windows(config: PreTrainedConfig) -> tuple[int | None, ...]:

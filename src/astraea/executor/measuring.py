@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+import threading
 import time
 from pathlib import Path
 from random import Random
@@ -20,7 +21,7 @@ from astraea.executor.families import kv_shape
 from astraea.executor.model import LoadedModel
 from astraea.executor.requests import Answer, TurnRequest
 from astraea.executor.runner import Engine
-from astraea.executor.swap import make_copier, moves_of
+from astraea.executor.swap import copy_all, make_copier, moves_of
 from astraea.policy.limits import Limits
 from astraea.trace.reader import read_trace
 from astraea.trace.steps import RanBatch, ran_batches
@@ -149,7 +150,8 @@ def measure_copies(loaded: LoadedModel, limits: Limits) -> CopySpeed:
     device = BlockPool(shape, count, limits.block_tokens)
     host = BlockPool(shape, count, limits.block_tokens, pinned=True)
     device.tensor.fill_(1)
-    copier = make_copier(device, host)
+    news = threading.Event()
+    copier = make_copier(device, host, news)
     table = list(range(count))
     moves = moves_of(table, table, (0, count * limits.block_tokens), limits.block_tokens)
     seconds: dict[bool, list[float]] = {True: [], False: []}
@@ -157,9 +159,7 @@ def measure_copies(loaded: LoadedModel, limits: Limits) -> CopySpeed:
         for number in range(2 * (_COPY_ROUNDS + 1)):
             to_host = number % 2 == 0
             began = time.perf_counter()
-            copier.begin(number, moves, to_host=to_host)
-            while not copier.reported():
-                copier.wait(1.0)
+            copy_all(copier, news, moves, to_host=to_host)
             if number > 1:  # the first way out and back touches new memory
                 seconds[to_host].append(time.perf_counter() - began)
     finally:

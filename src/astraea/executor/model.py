@@ -79,6 +79,10 @@ def _device(device: str | torch.device) -> torch.device:
         where = torch.device(device)
     except RuntimeError as error:
         raise ModelError(f"{device}: there is no such kind of device") from error
+    if where.type not in {"cpu", "cuda"}:
+        raise ModelError(f"{device}: models run on cpu and cuda alone")
     if where.type == "cuda" and not torch.cuda.is_available():
         raise ModelError(f"{device}: there is no CUDA device here")
+    if where.type == "cuda" and (where.index or 0) >= torch.cuda.device_count():
+        raise ModelError(f"{device}: the last CUDA device here is cuda:{torch.cuda.device_count() - 1}")
     return where

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 
 from attrs import Factory, define, field, frozen
 from attrs import validators as v
 
+from astraea.errors import UsageError
 from astraea.events import Hints
 from astraea.executor.sampling import Sampling
 
 __all__ = ["Answer", "Finish", "Token", "TurnRequest"]
+
+
+def _token_ids(prompt: Iterable[int]) -> tuple[int, ...]:
+    """Return a prompt as plain numbers; raise :class:`UsageError` for what are none."""
+    try:
+        return tuple(array("q", prompt))
+    except (TypeError, OverflowError) as error:
+        raise UsageError(f"a prompt is a sequence of token ids: {error}") from error
 
 
 class Finish(StrEnum):
@@ -49,7 +59,7 @@ class TurnRequest:
     job_id: str
     turn_id: str
     context_id: str = "main"
-    prompt: Sequence[int] = field(validator=v.min_len(1))
+    prompt: Sequence[int] = field(converter=_token_ids, validator=v.min_len(1))
     """The whole prompt as token ids."""
     max_output_tokens: int = field(validator=v.ge(1))
     ends_after: int | None = field(default=None, validator=v.optional(v.ge(1)))

@@ -11,22 +11,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 from astraea.errors import UsageError
-from astraea.events import (
-    Drain,
-    JobCancelled,
-    ToolReturned,
-)
+from astraea.events import Drain, JobCancelled, ToolReturned
 from astraea.executor.attention import PagedModel
 from astraea.executor.blocks import BlockPool
 from astraea.executor.copies import Copies
 from astraea.executor.holdings import Holdings
 from astraea.executor.model import LoadedModel
-from astraea.executor.requests import Answer, TurnRequest
+from astraea.executor.requests import Answer, Finish, TurnRequest
 from astraea.executor.swap import Copier, make_copier
 from astraea.executor.verbs import Verbs
 from astraea.executor.work import Work
@@ -39,6 +36,7 @@ from astraea.units import US_PER_S
 
 __all__ = ["Engine"]
 
+_CLOSED = "the engine was closed"
 _NAP_S = 0.05
 """How long to wait at a time: a copy may become overdue meanwhile."""
 
@@ -55,7 +53,7 @@ class Engine:
         record: str | Path | IO[str] | None = None,
         clock: Callable[[], int] | None = None,
         swap_overdue_us: int = 30 * US_PER_S,
-        copier: Callable[[BlockPool, BlockPool], Copier] = make_copier,
+        copier: Callable[[BlockPool, BlockPool, threading.Event], Copier] = make_copier,
     ) -> None:
         """Make the pools and begin with nothing.
 
@@ -76,21 +74,28 @@ class Engine:
                 meta={"model": loaded.name},
             )  # fmt: skip
         self._verbs = Verbs(Scheduler(limits, chosen), clock or _monotonic_us(), recorder)
+        self._news = threading.Event()
+        """Set where something was asked or a copy ended."""
         self._copies: Copies | None = None
         if host is not None:
-            self._copies = Copies(self._verbs, self.holdings, copier(device, host), swap_overdue_us)
+            self._copies = Copies(self._verbs, self.holdings, copier(device, host, self._news), swap_overdue_us)
         self._work = Work(loaded, self._model, self._verbs, self.holdings, self._copies)
-        self._inbox: deque[Callable[[], object]] = deque()
-        self._news = threading.Event()
+        self._inbox: deque[tuple[Callable[[], object], Answer | None]] = deque()
+        """What was asked, with the answer that is expected of it, if one is."""
+        self._closed = False
 
     # What others ask
 
     def submit(self, request: TurnRequest) -> Answer:
-        """Ask for a turn; raise :class:`UsageError` where the model has no tokenizer for the text that is asked."""
+        """Ask for a turn; raise :class:`UsageError` for tokens or a text that this model does not have."""
         if (request.stop or request.text) and self._loaded.tokenizer is None:
             raise UsageError(f"turn {request.turn_id}: {self._loaded.name} has no tokenizer, so there is no text")
+        least, most, vocabulary = min(request.prompt), max(request.prompt), self._work.vocabulary
+        if least < 0 or most >= vocabulary:
+            wrong = least if least < 0 else most
+            raise UsageError(f"turn {request.turn_id}: there is no token {wrong}, only 0 to {vocabulary - 1}")
         answer = Answer(request)
-        self._ask(lambda: self._work.arrive(answer))
+        self._ask(lambda: self._work.arrive(answer), answer)
         return answer
 
     def cancel(self, turn_id: str) -> None:
@@ -113,9 +118,19 @@ class Engine:
         """Ask that nothing more is admitted."""
         self._ask(lambda: self._verbs.offer(Drain(self._verbs.now_us())))
 
-    def _ask(self, what: Callable[[], object]) -> None:
-        self._inbox.append(what)
+    def _ask(self, what: Callable[[], object], answer: Answer | None = None) -> None:
+        self._inbox.append((what, answer))
         self._news.set()
+        if self._closed:
+            self._end_asked()
+
+    def _end_asked(self) -> None:
+        """End the answers to what was asked and is not taken in any more."""
+        with suppress(IndexError):  # another thread may do the same
+            while True:
+                _, answer = self._inbox.popleft()
+                if answer is not None:
+                    answer.end(Finish.CANCELLED, _CLOSED)
 
     # The loop
 
@@ -137,10 +152,12 @@ class Engine:
         """Make one round; return whether anything was done."""
         done = False
         while self._inbox:
-            self._inbox.popleft()()
+            what, _ = self._inbox.popleft()
+            what()
             done = True
         if self._copies is not None:
             done |= self._copies.report()
+        self._work.wake(self._verbs.now_us())
         for decision in self._verbs.decide():
             done |= self._work.carry_out(decision)
         self._work.run(self._is_interrupted)
@@ -153,7 +170,7 @@ class Engine:
             timeout_s = min(timeout_s, max(0, wake_us - self._verbs.now_us()) / US_PER_S)
         if self._copies is not None and self._copies.under_way:
             self._copies.wait(timeout_s)
-        elif not self._inbox:
+        else:
             self._news.wait(timeout_s)
         self._news.clear()
 
@@ -164,10 +181,15 @@ class Engine:
                 self.wait(_NAP_S)
 
     def close(self) -> None:
-        """End copies, thread and trace; the engine is of no use afterwards."""
-        if self._copies is not None:
-            self._copies.close()
-        self._verbs.close()
+        """End copies, thread and trace; what is live or asked for ends as cancelled, now and later."""
+        self._closed = True
+        try:
+            if self._copies is not None:
+                self._copies.close()
+        finally:
+            self._work.abandon(_CLOSED)
+            self._end_asked()
+            self._verbs.close()
 
     def __enter__(self) -> Self:
         return self

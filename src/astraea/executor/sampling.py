@@ -7,6 +7,7 @@ its seed whatever else is in the batch. Penalties are the one thing that is done
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -15,6 +16,8 @@ from attrs import define, frozen
 from astraea.errors import UsageError
 
 __all__ = ["Drawn", "SamplerState", "Sampling", "draw"]
+
+_SEEDS = 1 << 64
 
 
 @frozen(slots=True, kw_only=True)
@@ -42,21 +45,20 @@ class Sampling:
 
     def __attrs_post_init__(self) -> None:
         """Raise :class:`UsageError` for what cannot be sampled from."""
-        wrong = ""
-        if not self.temperature >= 0:
-            wrong = f"temperature {self.temperature} is negative"
-        elif self.top_k < 0:
-            wrong = f"top_k {self.top_k} is negative"
-        elif not 0 < self.top_p <= 1:
-            wrong = f"top_p {self.top_p} is not above 0 and up to 1"
-        elif not 0 <= self.min_p <= 1:
-            wrong = f"min_p {self.min_p} is not between 0 and 1"
-        elif not self.repetition_penalty > 0:
-            wrong = f"repetition_penalty {self.repetition_penalty} is not positive"
-        elif self.logprobs is not None and self.logprobs < 0:
-            wrong = f"logprobs {self.logprobs} is negative"
-        if wrong:
-            raise UsageError(wrong)
+        finite = math.isfinite
+        for name, is_right, what in (
+            ("temperature", finite(self.temperature) and self.temperature >= 0, "0 or positive"),
+            ("top_k", self.top_k >= 0, "0 or positive"),
+            ("top_p", 0 < self.top_p <= 1, "above 0 and up to 1"),
+            ("min_p", 0 <= self.min_p <= 1, "between 0 and 1"),
+            ("repetition_penalty", finite(self.repetition_penalty) and self.repetition_penalty > 0, "positive"),
+            ("presence_penalty", finite(self.presence_penalty), "finite"),
+            ("frequency_penalty", finite(self.frequency_penalty), "finite"),
+            ("logprobs", self.logprobs is None or self.logprobs >= 0, "0 or positive"),
+            ("seed", self.seed is None or 0 <= self.seed < _SEEDS, "a natural number of 64 bits"),
+        ):
+            if not is_right:
+                raise UsageError(f"{name} {getattr(self, name)} is not {what}")
 
     @property
     def penalises(self) -> bool:

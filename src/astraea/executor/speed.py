@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -29,7 +30,7 @@ from astraea.executor.model import LoadedModel
 from astraea.executor.ragged import RaggedBatch, Row
 from astraea.executor.requests import Finish, TurnRequest
 from astraea.executor.runner import Engine
-from astraea.executor.swap import Copier, Move, make_copier, moves_of
+from astraea.executor.swap import copy_all, make_copier, moves_of
 from astraea.policy.limits import Limits
 from astraea.units import blocks_for
 
@@ -111,7 +112,7 @@ def race(loaded: LoadedModel, kind: str, *, rounds: int, seed: int = 0) -> Race:
     )  # fmt: skip
 
 
-def _timed(run: Callable[[], None]) -> float:
+def _timed(run: Callable[[], object]) -> float:
     began = time.perf_counter()
     run()
     return time.perf_counter() - began
@@ -214,26 +215,21 @@ def copy_ratio(loaded: LoadedModel) -> float:
     host, plain = (BlockPool(shape, blocks, _BLOCK_TOKENS, pinned=True) for _ in range(2))
     device.tensor.fill_(1)
     moves = moves_of(range(blocks), range(blocks), (0, blocks * _BLOCK_TOKENS), _BLOCK_TOKENS)
-    copier = make_copier(device, host)
+    news = threading.Event()
+    copier = make_copier(device, host, news)
     ratios: dict[bool, list[float]] = {True: [], False: []}
     try:
         for number in range(2 * (_COPY_ROUNDS + 1)):
             to_host = number % 2 == 0
             ends = (device.tensor, plain.tensor) if to_host else (plain.tensor, device.tensor)
             before_s = _timed(partial(_copy, *ends))
-            swap_s = _timed(partial(_swap, copier, moves, to_host=to_host))
+            swap_s = _timed(partial(copy_all, copier, news, moves, to_host=to_host))
             after_s = _timed(partial(_copy, *ends))
             if number > 1:  # the first way out and back touches new memory
                 ratios[to_host].append((before_s + after_s) / 2 / swap_s)
     finally:
         copier.close()
     return min(median(values) for values in ratios.values())
-
-
-def _swap(copier: Copier, moves: Sequence[Move], *, to_host: bool) -> None:
-    copier.begin(0, moves, to_host=to_host)
-    while not copier.reported():
-        copier.wait(1.0)
 
 
 def _copy(source: torch.Tensor, target: torch.Tensor) -> None:

@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from attrs import define, frozen
 
+from astraea.errors import AstraeaError
 from astraea.executor.blocks import BlockPool
 
-__all__ = ["Copier", "Move", "StreamCopier", "ThreadCopier", "copy_block", "make_copier", "moves_of"]
+__all__ = ["Copier", "Move", "StreamCopier", "ThreadCopier", "copy_all", "make_copier", "moves_of"]
+
+_LOOK_S = 0.0005
+"""How often to look for the end of a copy that tells nobody."""
 
 
 @frozen(slots=True)
@@ -55,35 +61,45 @@ class Copier(Protocol):
         """Return the copies that ended since the last call, each with whether it failed."""
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until a copy ends, or so long."""
+        """Wait until a copy ends, the ``news`` that it was made with are set, or so long."""
 
     def close(self) -> None:
         """Let go of everything; copies under way end first."""
 
 
-def make_copier(device: BlockPool, host: BlockPool) -> Copier:
-    """Return the copier for a device."""
-    return StreamCopier(device, host) if device.tensor.is_cuda else ThreadCopier(device, host)
+def make_copier(device: BlockPool, host: BlockPool, news: threading.Event) -> Copier:
+    """Return the copier for a device; ``news`` is for its maker to set and clear where it waits for more than copies.
+
+    A copier may set it where a copy ends.
+    """
+    return (StreamCopier if device.tensor.is_cuda else ThreadCopier)(device, host, news)
 
 
-def copy_block(source: torch.Tensor, target: torch.Tensor, move: Move) -> None:
-    """Copy one block, or a part of it, from one pool to the other; on a stream where one is current."""
-    if move.first_slot or move.end_slot < source.shape[2]:
-        slots = slice(move.first_slot, move.end_slot)
-        target[move.target, :, slots].copy_(source[move.source, :, slots], non_blocking=True)
-    else:
-        target[move.target].copy_(source[move.source], non_blocking=True)
+def copy_all(copier: Copier, news: threading.Event, moves: Sequence[Move], *, to_host: bool) -> None:
+    """Make one copy and wait for it, where no other is under way; raise :class:`AstraeaError` where it fails."""
+    copier.begin(0, moves, to_host=to_host)
+    while not (ended := copier.reported()):
+        copier.wait(1.0)
+        news.clear()
+    if any(failed for _, failed in ended):
+        raise AstraeaError(f"a copy of {len(moves)} blocks failed")
+
+
+def _slots(move: Move, source: BlockPool) -> slice | None:
+    """Return which slots of a block are copied, ``None`` for all."""
+    whole = not move.first_slot and move.end_slot == source.block_tokens
+    return None if whole else slice(move.first_slot, move.end_slot)
 
 
 class ThreadCopier:
     """Copies in a thread of its own."""
 
-    def __init__(self, device: BlockPool, host: BlockPool) -> None:
+    def __init__(self, device: BlockPool, host: BlockPool, news: threading.Event) -> None:
         self._device = device
         self._host = host
+        self._news = news
         self._orders: queue.SimpleQueue[tuple[int, Sequence[Move], bool] | None] = queue.SimpleQueue()
         self._ended: deque[tuple[int, bool]] = deque()
-        self._news = threading.Event()
         self._thread = threading.Thread(target=self._work, name="astraea-swap", daemon=True)
         self._thread.start()
 
@@ -97,14 +113,13 @@ class ThreadCopier:
 
     def reported(self) -> list[tuple[int, bool]]:
         """Return what ended since the last call."""
-        self._news.clear()
         ended: list[tuple[int, bool]] = []
         while self._ended:
             ended.append(self._ended.popleft())
         return ended
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until a copy ends, or so long."""
+        """Wait for the news, which the end of a copy sets too, or so long."""
         self._news.wait(timeout_s)
 
     def close(self) -> None:
@@ -114,76 +129,89 @@ class ThreadCopier:
 
     def copy(self, moves: Sequence[Move], *, to_host: bool) -> None:
         """Make one copy."""
-        pools = self._device.tensor, self._host.tensor
-        source, target = pools if to_host else pools[::-1]
+        pools = (self._device, self._host) if to_host else (self._host, self._device)
+        source, target = map(_bytes, pools)
         for move in moves:
-            copy_block(source, target, move)
+            slots = _slots(move, pools[0])
+            if slots is None:
+                target[move.target] = source[move.source]
+            else:
+                target[move.target, :, slots] = source[move.source, :, slots]
 
     def _work(self) -> None:
-        torch.set_num_threads(1)
         while (order := self._orders.get()) is not None:
             op_id, moves, to_host = order
             failed = False
             try:
-                with torch.inference_mode():
-                    self.copy(moves, to_host=to_host)
+                self.copy(moves, to_host=to_host)
             except Exception:  # noqa: BLE001 - whatever went wrong, the report says that it failed
                 failed = True
             self._ended.append((op_id, failed))
             self._news.set()
 
 
+def _bytes(pool: BlockPool) -> np.ndarray[Any, Any]:
+    """Return a pool's memory as bytes. torch itself would copy in the threads that compute meanwhile."""
+    held: np.ndarray[Any, Any] = pool.tensor.view(torch.uint8).numpy()
+    return held
+
+
 @define(slots=True)
 class _OnStream:
     op_id: int
-    arrived: torch.cuda.Event | None
-    """``None`` where it could not even be begun."""
+    arrived: torch.cuda.Event
+    failed: bool
+    """It could not be begun whole; what was begun of it may still be writing until ``arrived``."""
 
 
 class StreamCopier:
     """Copies on a CUDA stream of its own."""
 
-    def __init__(self, device: BlockPool, host: BlockPool) -> None:
+    def __init__(self, device: BlockPool, host: BlockPool, news: threading.Event) -> None:
         self._device = device
         self._host = host
+        self._news = news
         self._stream = torch.cuda.Stream(device.tensor.device)  # type: ignore[no-untyped-call]
         self._under_way: deque[_OnStream] = deque()
 
     def begin(self, op_id: int, moves: Sequence[Move], *, to_host: bool) -> None:
         """Put a copy on the stream, behind what the computing stream was given so far."""
-        pools = self._device.tensor, self._host.tensor
-        source, target = pools if to_host else pools[::-1]
+        pools = (self._device, self._host) if to_host else (self._host, self._device)
+        source, target = (pool.tensor for pool in pools)
+        self._stream.wait_stream(torch.cuda.current_stream(self._device.tensor.device))
+        failed = False
         try:
-            self._stream.wait_stream(torch.cuda.current_stream(self._device.tensor.device))
             with torch.cuda.stream(self._stream), torch.inference_mode():
                 for move in moves:
-                    copy_block(source, target, move)
-            arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            arrived.record(self._stream)
+                    slots = _slots(move, pools[0])
+                    if slots is None:
+                        target[move.target].copy_(source[move.source], non_blocking=True)
+                    else:
+                        target[move.target, :, slots].copy_(source[move.source, :, slots], non_blocking=True)
         except RuntimeError:
-            self._under_way.append(_OnStream(op_id, None))
-        else:
-            self._under_way.append(_OnStream(op_id, arrived))
+            failed = True
+        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        arrived.record(self._stream)
+        self._under_way.append(_OnStream(op_id, arrived, failed))
 
     def has_news(self) -> bool:
         """Return whether the copy that was begun first has ended."""
-        if not self._under_way:
-            return False
-        event = self._under_way[0].arrived
-        return event is None or bool(event.query())  # type: ignore[no-untyped-call]
+        return bool(self._under_way) and bool(self._under_way[0].arrived.query())  # type: ignore[no-untyped-call]
 
     def reported(self) -> list[tuple[int, bool]]:
         """Return what ended since the last call, in the order in which it was begun."""
         ended = []
         while self.has_news():
             copy = self._under_way.popleft()
-            ended.append((copy.op_id, copy.arrived is None))
+            ended.append((copy.op_id, copy.failed))
         return ended
 
     def wait(self, timeout_s: float) -> None:
-        """Wait for the next copy, which a stream ends sooner or later."""
-        if self._under_way and (event := self._under_way[0].arrived) is not None:
-            event.synchronize()
+        """Look for the end of the next copy again and again, for a stream tells nobody."""
+        until_s = time.monotonic() + timeout_s
+        while not self.has_news() and (left_s := until_s - time.monotonic()) > 0:
+            if self._news.wait(min(left_s, _LOOK_S)):
+                return
 
     def close(self) -> None:
         """Wait for the copies that were begun."""

@@ -49,7 +49,8 @@ class Work:
         self.batch: RunBatch | None = None
         """The batch that is owed."""
         self.wake_us: int | None = None
-        """When the scheduler wants to be asked again at the latest."""
+        """When the scheduler wants to be asked again at the latest; a time to come."""
+        self.vocabulary: int = loaded.model.config.get_text_config().vocab_size
 
     # Arrivals and ends
 
@@ -58,6 +59,7 @@ class Work:
         request = answer.request
         context = request.tenant, request.session_id, request.context_id
         prompt = list(request.prompt)
+        turn = self._live_turn(answer, prompt)
         reusable, shared = self._histories.compare(context, prompt, request.shared_prefix_tokens)
         error = self._verbs.offer(
             TurnArrived(
@@ -68,13 +70,15 @@ class Work:
         if error:
             answer.end(Finish.REFUSED, error)
             return
-        shape, vocabulary = self._model.pool.shape, self._loaded.model.config.get_text_config().vocab_size
-        tokenizer = self._loaded.tokenizer
-        self.live[request.turn_id] = LiveTurn(
+        self.live[request.turn_id] = turn
+
+    def _live_turn(self, answer: Answer, prompt: list[int]) -> LiveTurn:
+        request, tokenizer = answer.request, self._loaded.tokenizer
+        return LiveTurn(
             answer,
             prompt,
             self._stop_tokens if request.stop_tokens is None else request.stop_tokens,
-            SamplerState.begin(request.sampling, prompt, vocabulary, shape.device),
+            SamplerState.begin(request.sampling, prompt, self.vocabulary, self._model.pool.shape.device),
             TextStream(tokenizer, request.stop) if tokenizer is not None and (request.text or request.stop) else None,
         )
 
@@ -101,6 +105,16 @@ class Work:
         if self.end_many(SessionClosed(self._verbs.now_us(), tenant, session_id)):
             self._holdings.close(tenant, session_id)
             self._histories.close(tenant, session_id)
+
+    def abandon(self, error: str) -> None:
+        """End all turns, and tell the scheduler nothing: nobody will ask it again."""
+        for turn in list(self.live.values()):
+            self._end(turn, Finish.CANCELLED, error)
+
+    def wake(self, now_us: int) -> None:
+        """Forget the time at which the scheduler wanted to be asked, if it has come: it is going to be."""
+        if self.wake_us is not None and self.wake_us <= now_us:
+            self.wake_us = None
 
     def _leave(self, turn: LiveTurn, *, trusted: bool = True) -> None:
         """Take a turn off its blocks, if it runs."""
