@@ -16,7 +16,7 @@ from astraea.policy.protocol import Blocking, Memory, ReadyQueue
 from astraea.policy.ranking import RatioClassQueue
 from astraea.policy.state import Context, Job, Turn, TurnRecord
 
-__all__ = ["LearningPolicy", "size_us"]
+__all__ = ["LearningPolicy", "service_us", "size_us"]
 
 
 def size_us(limits: Limits, turn: Turn, resident_tokens: int, host_tokens: int, remaining_us: int) -> int:
@@ -27,6 +27,15 @@ def size_us(limits: Limits, turn: Turn, resident_tokens: int, host_tokens: int, 
     memory_ns = goal * (prefill_ns + costs.swap_ns_per_token * (held - resident_tokens)) // limits.device_tokens
     whole_us = (prefill_ns + memory_ns) // 1000 + remaining_us
     return max(1, whole_us - whole_us * limits.tuning.resume_permille * resident_tokens // (1000 * goal))
+
+
+def service_us(limits: Limits, turn: Turn) -> int:
+    """Return the engine time that an ended turn took: new prompt, decode, and their memory-time over the pool."""
+    costs, tokens = limits.costs, turn.prompt_tokens
+    prefill_ns = costs.prefill_ns_per_token * turn.new_tokens
+    step_ns = (costs.prefill_ns_per_token + costs.step_ns) * turn.sampled
+    own_ns = prefill_ns + costs.decode_ns(tokens, turn.sampled)
+    return (own_ns + tokens * (prefill_ns + step_ns) // limits.device_tokens) // 1000
 
 
 class LearningPolicy:
@@ -47,8 +56,9 @@ class LearningPolicy:
 
     def size(self, turn: Turn, resident_tokens: int, host_tokens: int, now_us: int) -> int:
         """Return S in microseconds."""
+        job = turn.job
         remaining = self.predictor.remaining_us(
-            turn.index, classify(turn.job.level), turn.prompt_tokens, turn.context.last_tool
+            turn.index, classify(job.level), job.attained_us, turn.prompt_tokens, turn.context.last_tool
         )
         return size_us(self.limits, turn, resident_tokens, host_tokens, remaining)
 
@@ -59,8 +69,11 @@ class LearningPolicy:
         tokens = turn.new_tokens + turn.sampled
         self.predictor.learn_turn(compute_class, tool, turn.sampled, tokens if turn.index else 0)
         job.records.append(
-            TurnRecord(turn.index, compute_class, turn.prompt_tokens, turn.new_tokens, turn.sampled, tool)
+            TurnRecord(
+                turn.index, compute_class, turn.prompt_tokens, turn.new_tokens, turn.sampled, job.attained_us, tool
+            )
         )
+        job.attained_us += service_us(self.limits, turn)
         job.level = next_level(job.level, tokens, yielded_to_tool=to_tool)
 
     def tool_returned(self, context: Context, wait_us: int) -> None:

@@ -53,7 +53,7 @@ class Tuning:
     """How much of a turn's size its resident cache takes off, in thousandths."""
     keep_tenths: int = field(default=35, validator=_natural)
     """A waiting cache is kept while its expected wait is below this many tenths of the pool's refill time."""
-    growth_permille: int = field(default=500, validator=_natural)
+    growth_permille: int = field(default=1_000, validator=_natural)
     """Share of the active jobs' expected growth that a start leaves free, in thousandths."""
     growth_cap_permille: int = field(default=300, validator=[*_natural, v.le(1000)])
     """Most of the pool that this headroom may take, in thousandths."""
@@ -87,8 +87,8 @@ class Limits:
     """K of LIVE-1, in dispatches over a job's life: 200 jobs of 40 turns. Lower serves the old sooner, others later."""
     preemptions_max: int = field(default=3, validator=_natural)
     """P of LIVE-3: then the turn reserves its maximum; a few, since each costs a recomputation."""
-    growth_ahead_steps: int = field(default=32, validator=_positive)
-    """Steps of growth that one eviction makes room for; two blocks of 16, so that evictions come in bunches."""
+    growth_ahead_steps: int = field(default=4, validator=_positive)
+    """Steps of growth that one eviction makes room for; few, since each block that goes early is computed again."""
     blocked_scan_max: int = field(default=256, validator=_positive)
     """Blocked turns looked at in one ``decide``; bounds its time where very many hold a cache."""
     turns_max: int = field(default=200_000, validator=_positive)

@@ -5,9 +5,10 @@ memory and the same on every machine.
 
 **Remaining service** R of a job from a turn on: engine time for its decode and all later prompts, plus its memory-time
 over the pool, not counting what is missing of the prompt now. When a job ends, each of its turns adds ``log2 R`` to
-nested cells (all; class; + turn index; + context size; + last tool; sizes in half-octave buckets). An estimate starts
-with the coarsest mean and is drawn to each finer one by its samples, ``p <- (sum + 5 p) / (n + 5)``: a geometric mean,
-shrunk where little is known.
+nested cells (all; class; + service so far; + last tool; + turn index; + context size; in half-octave buckets). Service
+so far comes first because work is heavy-tailed: who has been given much needs much more. An estimate starts with the
+coarsest mean and is drawn to each finer one by its samples, ``p <- (sum + 5 p) / (n + 5)``: a geometric mean, shrunk
+where little is known.
 
 **Tool wait**: counts and sums of each tool's waits in half-octave buckets give ``E[rest | elapsed]``.
 """
@@ -133,9 +134,9 @@ class Predictor:
         self._waits: dict[str, WaitHistory] = {}
         self._all_waits = WaitHistory()
 
-    def remaining_us(self, index: int, compute_class: int, context_tokens: int, tool: str) -> int:
-        """Return R in microseconds for a turn: its job's index of it, class, prompt and the tool that returned."""
-        keys = _remaining_keys(index, compute_class, context_tokens, tool)
+    def remaining_us(self, index: int, compute_class: int, attained_us: int, context_tokens: int, tool: str) -> int:
+        """Return R in microseconds for a turn: index in its job, class, service so far, prompt, the tool before."""
+        keys = _remaining_keys(index, compute_class, attained_us, context_tokens, tool)
         estimate = self._remaining.estimate(keys, -1)
         if estimate >= 0:
             return exp2(estimate)
@@ -187,7 +188,8 @@ class Predictor:
     def learn_job(self, records: list[TurnRecord]) -> None:
         """Learn from an ended job what was left at each of its turns."""
         for record, left_us in zip(reversed(records), self._left_us(records), strict=True):
-            keys = _remaining_keys(record.index, record.compute_class, record.context_tokens, record.tool)
+            known = (record.index, record.compute_class, record.attained_us, record.context_tokens, record.tool)
+            keys = _remaining_keys(*known)
             self._remaining.add(keys, log2(max(left_us, _LEAST_US)))
 
     def _left_us(self, records: list[TurnRecord]) -> Iterable[int]:
@@ -206,12 +208,10 @@ class Predictor:
             later_token_ns += record.context_tokens * (token_ns * record.new_tokens + output_ns)
 
 
-def _remaining_keys(index: int, compute_class: int, context_tokens: int, tool: str) -> tuple[Hashable, ...]:
-    turn_bucket, context_bucket = half_octave(index + 1), half_octave(context_tokens)
-    return (
-        "all",
-        compute_class,
-        (compute_class, turn_bucket),
-        (compute_class, turn_bucket, context_bucket),
-        (compute_class, turn_bucket, context_bucket, tool),
-    )
+def _remaining_keys(
+    index: int, compute_class: int, attained_us: int, context_tokens: int, tool: str
+) -> tuple[Hashable, ...]:
+    attained = (compute_class, half_octave(attained_us // 1000 + 1))
+    with_tool = (*attained, tool)
+    with_turn = (*with_tool, half_octave(index + 1))
+    return ("all", compute_class, attained, with_tool, with_turn, (*with_turn, half_octave(context_tokens)))

@@ -82,6 +82,8 @@ class TurnRecord:
     context_tokens: int
     new_tokens: int
     output_tokens: int
+    attained_us: int
+    """Engine time that the job had been given before this turn, by the policy's reckoning."""
     tool: str
     """The tool that returned before this turn; empty for the first."""
 
@@ -117,6 +119,8 @@ class Job:
     """Queue of the stateful MLFQ: 0 is I/O-intensive."""
     promoted: bool = False
     records: list[TurnRecord] = Factory(list)
+    attained_us: int = 0
+    """Engine time that its ended turns took, by the policy's reckoning."""
     bypasses: int = 0
     """Bypasses up to the last wait's end; ``BypassGuard.bypasses`` tells them while it waits."""
     guard_slot: int = 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from attrs import evolve
 
 from astraea import EngineCosts, Limits, Tuning
 from astraea.policy import prediction
+from astraea.policy.astraea import service_us
 from astraea.policy.fixedpoint import exp2, half_octave, log2
 from astraea.policy.prediction import NestedMean, Predictor, WaitHistory
 from astraea.policy.state import TurnRecord
@@ -105,13 +108,13 @@ def test_remaining_service_before_any_job_ended_is_the_prior_of_the_costs():
     tuning = LIMITS.tuning
     service_ns = 1_000 * tuning.prior_remaining_tokens
     decode_ns = (1_000 + 10_000) * tuning.prior_output_tokens
-    assert predictor.remaining_us(0, 0, 500, "") == (service_ns + 500 * decode_ns // 1_000) // 1_000
+    assert predictor.remaining_us(0, 0, 0, 500, "") == (service_ns + 500 * decode_ns // 1_000) // 1_000
 
 
 def test_remaining_service_of_an_ended_job_by_hand():
     """Two turns: 100 tokens of prompt and 10 of output, then 20 new tokens (context 130) and 5 of output."""
     predictor = Predictor(LIMITS)
-    records = [TurnRecord(0, 0, 100, 100, 10, ""), TurnRecord(1, 0, 130, 20, 5, "grep")]
+    records = [TurnRecord(0, 0, 100, 100, 10, 0, ""), TurnRecord(1, 0, 130, 20, 5, 900, "grep")]
     # Decode of the second: 5 steps of 1,000 ns and 130 tokens read at 10 ns; each output token occupies the memory for
     # a step as well (11,000 ns): 130 * 55,000 / 1,000 pool tokens.
     last_own = 5 * (1_000 + 1_300)
@@ -123,24 +126,41 @@ def test_remaining_service_of_an_ended_job_by_hand():
     first = (first_own + later + memory) // 1_000
     predictor.learn_job(records)
     everything = (log2(max(last, 100)) + log2(max(first, 100))) // 2
-    assert predictor.remaining_us(40, 1, 10_000, "") == exp2(everything)
+    assert predictor.remaining_us(40, 1, 0, 10_000, "") == exp2(everything)
 
 
 def test_a_finer_cell_moves_the_estimate_towards_its_own_jobs():
     predictor = Predictor(LIMITS)
-    small, large = TurnRecord(0, 0, 100, 100, 1, ""), TurnRecord(0, 1, 900, 900, 400, "")
+    small, large = TurnRecord(0, 0, 100, 100, 1, 0, ""), TurnRecord(0, 1, 900, 900, 400, 0, "")
     for _ in range(20):
         predictor.learn_job([small])
         predictor.learn_job([large])
-    assert predictor.remaining_us(0, 0, 100, "") < predictor.remaining_us(0, 1, 900, "")
+    assert predictor.remaining_us(0, 0, 0, 100, "") < predictor.remaining_us(0, 1, 0, 900, "")
 
 
 def test_what_is_read_counts_in_the_remaining_service():
     cheap = evolve(LIMITS, costs=evolve(COSTS, read_ps_per_context_token=0))
-    record = TurnRecord(0, 0, 900, 900, 50, "")
+    record = TurnRecord(0, 0, 900, 900, 50, 0, "")
     estimates = []
     for limits in (cheap, LIMITS):
         predictor = Predictor(limits)
         predictor.learn_job([record])
-        estimates.append(predictor.remaining_us(0, 0, 900, ""))
+        estimates.append(predictor.remaining_us(0, 0, 0, 900, ""))
     assert estimates[1] > estimates[0]
+
+
+def test_who_has_been_given_much_is_expected_to_need_what_such_jobs_needed():
+    predictor = Predictor(LIMITS)
+    for _ in range(20):
+        predictor.learn_job([TurnRecord(0, 0, 100, 100, 1, 0, "")])
+        predictor.learn_job([TurnRecord(0, 0, 100, 100, 400, 5_000_000, "")])
+    assert predictor.remaining_us(0, 0, 0, 100, "") < predictor.remaining_us(0, 0, 5_000_000, 100, "")
+    assert predictor.remaining_us(7, 0, 5_500_000, 900, "new") > predictor.remaining_us(7, 0, 700, 900, "new")
+
+
+def test_the_service_of_an_ended_turn_by_hand():
+    """20 new tokens, 5 sampled at a context of 130: prefill, decode with reading, and both over the pool's 1,000."""
+    turn = SimpleNamespace(prompt_tokens=130, new_tokens=20, sampled=5)
+    own_ns = 20 * 1_000 + 5 * (1_000 + 130 * 10)
+    memory_ns = 130 * (20 * 1_000 + 5 * (1_000 + 10_000)) // 1_000
+    assert service_us(LIMITS, turn) == (own_ns + memory_ns) // 1_000
