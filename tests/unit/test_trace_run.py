@@ -69,6 +69,8 @@ class ToyEngine:
         while self.arrivals or self.turns:
             if self.batch is None:
                 self.decide()
+            if not self.arrivals and not self.turns:
+                return  # the last one was refused
             ends_us = [] if self.batch is None else [self.ends_us]
             happens_us = min([*self.arrivals.values(), *self.copies.values(), *ends_us])
             if self.batch is None and self.wake_us is not None and self.now_us < self.wake_us < happens_us:

@@ -1,6 +1,6 @@
 """Astraea's own policy, and what every policy that learns has in common.
 
-The order is the response ratio of the *job*, ``(W + w0)^(1/4) / S``; the memory rules are :class:`KeepByReuse`. The
+The order is the response ratio of the *job*, ``(W + w0)^(1/8) / S``; the memory rules are :class:`KeepByReuse`. The
 size S is the engine time that the turn and the rest of its job take: the prefill of what is missing, the memory that
 it occupies meanwhile as a share of the pool, and the predicted remaining service R, less three quarters where its cache
 is resident, for a resident cache that runs is memory that comes free sooner.

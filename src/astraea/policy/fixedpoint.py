@@ -49,6 +49,6 @@ def exp2(log_value: int) -> int:
 
 
 def half_octave(value: int) -> int:
-    """Return ``floor(2 * log2(value))`` of a positive integer, exactly: the bucket that predictions share."""
+    """Return ``floor(2 * log2(value))`` of a positive integer, exactly: the bucket of sizes and predictions."""
     double = value * value
     return double.bit_length() - 1

@@ -1,7 +1,7 @@
 """Orders of the waiting turns. The first is Astraea's: a response ratio that costs O(classes), not O(waiting).
 
-The ratio of a job is ``(W + w0)^(1/n) / S``: W its accumulated wait, S its size. To the n-th power, with S^n rounded
-down to a power of two ``2^c`` (its *class*, ratio ``2^(1/n)``), two turns compare exactly as
+The ratio of a job is ``(W + w0)^(1/n) / S``: W its accumulated wait, S its size, of which only the half octave counts,
+``S = 2^(h/2)``. To the n-th power, with ``c = floor(n h / 2)`` (its *class*), two turns compare exactly as
 ``(W1 + w0) << (C - c1)`` and ``(W2 + w0) << (C - c2)``. Within a class that is the order of ``W``, that is of the
 static ``ready_key = ready - accumulated wait``: so each class is a sorted list that time does not disturb, and only
 the heads of the classes are compared. A ratio is never stored: it changes with time. Ties fall to the earlier job, then
@@ -17,7 +17,7 @@ from typing import Any
 
 from sortedcontainers import SortedList
 
-from astraea.policy.fixedpoint import LOG_ONE, log2
+from astraea.policy.fixedpoint import half_octave
 from astraea.policy.protocol import Cursor
 from astraea.policy.state import Job, Turn
 
@@ -26,7 +26,8 @@ __all__ = ["RatioClassQueue", "RatioCursor", "ScanQueue", "StaticQueue"]
 _Entry = tuple[int, int, int, Turn]
 """Ready key, arrival of the job, serial of the turn, which makes it unique, and the turn."""
 _NOBODY: Any = None
-_TOP_OCTAVES = 64
+_TOP_OCTAVES = 40
+"""Sizes from 2^40 us on, 12 days of engine time, are alike; it keeps the shifted integers short."""
 
 
 class _SizeClass:
@@ -66,7 +67,7 @@ _Head = tuple[int, int, int, _SizeClass, int]
 
 
 class RatioClassQueue:
-    """Orders by ``(W + bonus_us)^(1/n) / S`` in size classes of ratio ``2^(1/n)``."""
+    """Orders by ``(W + bonus_us)^(1/n) / S`` in size classes of half an octave."""
 
     def __init__(self, exponent_inverse: int, bonus_us: int) -> None:
         self._n = exponent_inverse
@@ -76,8 +77,8 @@ class RatioClassQueue:
         self._length = 0
 
     def size_class(self, size: int) -> int:
-        """Return ``floor(n * log2(size))`` for a size of at least 1, at most the top class."""
-        return min(self._n * log2(size) // LOG_ONE, self._top)
+        """Return ``floor(n h / 2)`` for a size of at least 1 in the half octave h, at most the top class."""
+        return min(self._n * half_octave(size) // 2, self._top)
 
     def add(self, turn: Turn) -> None:
         """Add a turn to the class of its size."""

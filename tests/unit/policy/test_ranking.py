@@ -58,9 +58,10 @@ def test_skipped_starts_are_left_out_from_there_on(waiting, after):
         assert seen[after:] == [serial for serial in everything[after:] if serial not in starts]
 
 
-def test_a_class_is_a_factor_of_the_root_of_two():
+def test_a_class_is_half_an_octave():
     queue = RatioClassQueue(4, BONUS_US)
     assert [queue.size_class(1 << octave) for octave in range(4)] == [0, 4, 8, 12]
+    assert [queue.size_class(size) for size in (64, 90, 91, 127, 128)] == [24, 24, 26, 26, 28]
     assert queue.size_class(1 << 200) == queue.size_class(1 << 300)  # the top class
 
 
