@@ -67,6 +67,8 @@ class TurnRequest:
     sampling: Sampling = field(factory=Sampling)
     stop_tokens: frozenset[int] | None = None
     """Tokens that end it, themselves told; ``None`` for those that the model names."""
+    min_output_tokens: int = field(default=0, validator=v.ge(0))
+    """No token that ends it is drawn before so many are there; a stop string may end it earlier."""
     stop: tuple[str, ...] = ()
     """Strings that end it, themselves not told in the text."""
     text: bool = False
@@ -76,8 +78,12 @@ class TurnRequest:
     hints: Hints = field(factory=Hints)
     tool_of: Callable[[Answer], str | None] | None = None
     """Called at its end: the name of the tool that it calls, or ``None`` where it is an answer."""
+    on_start: Callable[[int], None] | None = None
+    """Called when it is first dispatched, with how many tokens of its prompt are held already."""
     on_token: Callable[[Token], None] | None = None
     """Called with each token, in the engine's thread."""
+    on_end: Callable[[Answer], None] | None = None
+    """Called when it has ended, in whatever way; it must not raise."""
 
 
 @define(eq=False)
@@ -103,6 +109,8 @@ class Answer:
         self.finish = finish
         self.error = error
         self._over.set()
+        if self.request.on_end is not None:
+            self.request.on_end(self)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait in another thread than the engine's until it ends; return whether it did in time."""

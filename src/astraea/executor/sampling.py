@@ -8,7 +8,7 @@ its seed whatever else is in the batch. Penalties are the one thing that is done
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from attrs import define, frozen
@@ -82,6 +82,9 @@ class SamplerState:
     """``[vocabulary]``: how often each token was in the output."""
     prompt: torch.Tensor | None = None
     """``[vocabulary]``: whether each token was in the prompt."""
+    barred: tuple[int, ...] = ()
+    """Tokens that are not drawn for the next ``barred_draws`` draws."""
+    barred_draws: int = 0
 
     @classmethod
     def begin(cls, sampling: Sampling, prompt: Sequence[int], vocabulary: int, device: torch.device) -> SamplerState:
@@ -99,10 +102,26 @@ class SamplerState:
             state.prompt[torch.tensor(prompt, device=device)] = True
         return state
 
+    def hold_back(self, tokens: Collection[int], draws: int) -> None:
+        """Let none of these tokens be among the next ``draws`` ones."""
+        if tokens and draws > 0:
+            self.barred, self.barred_draws, self.plain = tuple(sorted(tokens)), draws, False
+
+    def has_drawn(self, token: int) -> None:
+        """Note a token that was drawn."""
+        if self.counts is not None:
+            self.counts[token] += 1
+        if self.barred_draws:
+            self.barred_draws -= 1
+            self.plain = not self.barred_draws and self.sampling.plain
+
     def penalise(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return the logits ``[vocabulary]`` with the penalties for what was there before."""
+        """Return the logits ``[vocabulary]`` without what is barred and with the penalties for what was there before."""
         asked, counts, prompt = self.sampling, self.counts, self.prompt
-        assert counts is not None
+        if self.barred_draws:
+            logits = logits.index_fill(0, torch.tensor(self.barred, device=logits.device), -math.inf)
+        if counts is None:
+            return logits
         assert prompt is not None
         factor = asked.repetition_penalty
         repeated = torch.where(logits > 0, logits / factor, logits * factor)
@@ -131,16 +150,15 @@ def draw(logits: torch.Tensor, states: Sequence[SamplerState]) -> Drawn:
     if all(state.plain for state in states):
         return Drawn(tokens.tolist(), finite_rows, None)
     tokens = _drawn(logits.float(), states)
-    for state, token in zip(states, tokens, strict=True):
-        if state.counts is not None:
-            state.counts[token] += 1
     chosen = tokens.tolist()
+    for state, token in zip(states, chosen, strict=True):
+        state.has_drawn(token)
     wants_logprobs = any(state.sampling.logprobs is not None for state in states)
     return Drawn(chosen, finite_rows, _logprobs(logits, states, chosen) if wants_logprobs else None)
 
 
 def _drawn(logits: torch.Tensor, states: Sequence[SamplerState]) -> torch.Tensor:
-    penalised = [i for i, state in enumerate(states) if state.counts is not None]
+    penalised = [i for i, state in enumerate(states) if state.counts is not None or state.barred_draws]
     if penalised:
         logits = logits.clone()
         for i in penalised:

@@ -74,11 +74,14 @@ class Work:
 
     def _live_turn(self, answer: Answer, prompt: list[int]) -> LiveTurn:
         request, tokenizer = answer.request, self._loaded.tokenizer
+        stop_tokens = self._stop_tokens if request.stop_tokens is None else request.stop_tokens
+        sampler = SamplerState.begin(request.sampling, prompt, self.vocabulary, self._model.pool.shape.device)
+        sampler.hold_back(stop_tokens, request.min_output_tokens)
         return LiveTurn(
             answer,
             prompt,
-            self._stop_tokens if request.stop_tokens is None else request.stop_tokens,
-            SamplerState.begin(request.sampling, prompt, self.vocabulary, self._model.pool.shape.device),
+            stop_tokens,
+            sampler,
             TextStream(tokenizer, request.stop) if tokenizer is not None and (request.text or request.stop) else None,
         )
 
@@ -167,6 +170,8 @@ class Work:
         if start_tokens > holding.resident_tokens:
             sentence = f"turn {request.turn_id} starts from {start_tokens} tokens of {holding.resident_tokens}"
             raise InvariantError("INV-3", sentence)
+        if not turn.ran and request.on_start is not None:
+            request.on_start(start_tokens)
         turn.holding, turn.done, turn.ran = holding, start_tokens, True
 
     def run(self, is_interrupted: Callable[[], bool]) -> bool:
