@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import threading
 
 import torch
-from dialogues import generated, prompt, tiny
+from dialogues import answer, generated, max_output, prompt, tiny
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from astraea.executor import batches
 from astraea.executor.blocks import BlockPool
 from astraea.executor.families import KvShape
 from astraea.executor.model import LoadedModel
 from astraea.executor.ragged import RaggedBatch, Row
 from astraea.executor.requests import Finish, TurnRequest
 from astraea.executor.runner import Engine
+from astraea.executor.sampling import Sampling
+from astraea.executor.steps import Steps
 from astraea.executor.swap import make_copier, moves_of
 from astraea.policy.limits import EngineCosts, Limits
 
 BLOCK = 4
+HARDEST = {
+    "temperature": 0.8, "top_k": 9, "top_p": 0.9, "min_p": 0.01, "seed": 3, "logprobs": 2, "repetition_penalty": 1.2,
+    "presence_penalty": 0.1, "frequency_penalty": 0.1,
+}  # fmt: skip
+"""All that can be asked of sampling."""
+_WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::is_nonzero", "aten::equal"}
 
 
 def _shape(device, dtype=torch.float64, window=None):
@@ -130,3 +141,57 @@ def answers_are_those_of_generate(device):
                 assert tuple(told.tokens) == generated(tuple(histories[name]), 6)
                 histories[name] += [*told.tokens, 5, 6, 7]
     assert swapped > 4
+
+
+class _NoReading(TorchDispatchMode):
+    """Fails an operation that reads a value, for which CUDA would have to be waited for."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        assert function._schema.name not in _WAITS, f"{function} waits for the device"  # noqa: SLF001 - its one name
+        return function(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def _no_waiting(device):
+    if device == "cpu":
+        with _NoReading():
+            yield
+        return
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def nothing_is_waited_for(device, monkeypatch, asked):
+    """Draw and prepare under watch, with prompts that go on in pieces beside turns that decode."""
+    loaded = LoadedModel(copy.deepcopy(tiny().model).to(device), None, "tiny", "")
+    prepared = [0]
+
+    def watched(function):
+        def watch(*arguments):
+            prepared[0] += 1
+            with _no_waiting(device):
+                return function(*arguments)
+
+        return watch
+
+    monkeypatch.setattr(batches, "draw", watched(batches.draw))
+    monkeypatch.setattr(Steps, "after", watched(Steps.after))
+    monkeypatch.setattr(RaggedBatch, "advance", watched(RaggedBatch.advance))
+    with Engine(loaded, Limits(device_blocks=64, step_tokens_max=9)) as engine:
+        answers = [
+            engine.submit(
+                TurnRequest(
+                    session_id=f"s{i}", job_id=f"j{i}", turn_id=f"t{i}", prompt=prompt(i, 0), shared_prefix_tokens=0,
+                    max_output_tokens=max_output(i, 0), sampling=asked if i % 2 else Sampling(),
+                )
+            )
+            for i in range(8)
+        ]  # fmt: skip
+        engine.run_until_idle()
+    assert prepared[0] > 50
+    for i, told in enumerate(answers):
+        assert told.finish is Finish.LENGTH, told.error
+        assert i % 2 or tuple(told.tokens) == answer(i, 0)

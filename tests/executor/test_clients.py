@@ -50,6 +50,14 @@ def test_a_prompt_that_is_no_sequence_of_token_ids_is_refused(tokens):
         _request(prompt=tokens)
 
 
+def test_a_stop_token_that_the_model_does_not_have_is_held_back_without_harm():
+    with Engine(tiny(), ROOMY) as engine:
+        stops = frozenset({-3, VOCABULARY, 2**40})
+        answers = [engine.submit(_request(i, stop_tokens=stops, min_output_tokens=2 * (i % 2))) for i in (0, 1)]
+        engine.run_until_idle()
+    assert [tuple(told.tokens) for told in answers] == [answer(0, 0), answer(1, 0)], [told.error for told in answers]
+
+
 def test_the_largest_seed_is_one():
     with Engine(tiny(), ROOMY) as engine:
         told = engine.submit(_request(0, sampling=Sampling(temperature=1.0, seed=2**64 - 1)))

@@ -1,4 +1,4 @@
-"""What a server hears of a turn: that it began and what it found, that it ended; and how long it must go on at least."""
+"""What a server hears of a turn: that it began and what it found, that it ended; and how long it goes on at least."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def test_a_turn_tells_once_that_it_ended_however_it_did():
         _asked(engine, "closed", PROMPT, on_end=ended.append)
     told = [(answer.request.turn_id, answer.finish) for answer in ended]
     assert told == [
-        ("done", Finish.LENGTH), ("left", Finish.CANCELLED), ("too large", Finish.REFUSED), ("closed", Finish.CANCELLED),
+        ("done", Finish.LENGTH), ("left", Finish.CANCELLED), ("too large", Finish.REFUSED),
+        ("closed", Finish.CANCELLED),
     ]  # fmt: skip
 
 

@@ -45,6 +45,10 @@ def _begin(asked, before):
     return SamplerState.begin(asked, before, VOCABULARY, torch.device("cpu"))
 
 
+def _told(logits, states):
+    return draw(logits, states).told()
+
+
 def _logits(count, seed=0):
     return 2 * torch.randn(count, VOCABULARY, generator=torch.Generator().manual_seed(seed))
 
@@ -90,7 +94,7 @@ def test_every_token_is_the_one_that_the_librarys_own_processors_and_a_plain_wal
     before = [3, 5, 5, 40]
     twin, state = Twin(asked, before), _begin(asked, before)
     for logits in _logits(300):
-        assert draw(logits[None], [state]).tokens == [twin.draw(logits)]
+        assert _told(logits[None], [state]).tokens == [twin.draw(logits)]
 
 
 @pytest.mark.parametrize("field", ["temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty"])
@@ -99,13 +103,13 @@ def test_a_setting_that_is_ignored_would_be_noticed(field):
               "presence_penalty": 3.0}  # fmt: skip
     twin = Twin(Sampling(**({"temperature": 1.0, "seed": 5} | {field: values[field]})), [3, 5])
     state = _begin(Sampling(temperature=1.0, seed=5), [3, 5])
-    assert any(draw(logits[None], [state]).tokens != [twin.draw(logits)] for logits in _logits(300))
+    assert any(_told(logits[None], [state]).tokens != [twin.draw(logits)] for logits in _logits(300))
 
 
 def test_what_is_drawn_has_the_right_frequencies():
     asked = Sampling(temperature=1.0, seed=11)
     logits, state, count = _logits(1), _begin(asked, [1]), 6_000
-    drawn = torch.tensor([draw(logits, [state]).tokens[0] for _ in range(count)]).bincount(minlength=VOCABULARY)
+    drawn = torch.tensor([_told(logits, [state]).tokens[0] for _ in range(count)]).bincount(minlength=VOCABULARY)
     expected = count * logits[0].softmax(-1)
     likely = expected > 20
     assert ((drawn - expected)[likely].abs() < 5 * expected[likely].sqrt()).all()
@@ -116,7 +120,7 @@ def test_a_row_draws_the_same_alone_and_among_any_others():
     alone = []
     for row, asked in enumerate(ASKED):
         state = _begin(asked, [7, 8])
-        alone.append([draw(logits[row : row + 1], [state]).tokens[0] for logits in steps])
+        alone.append([_told(logits[row : row + 1], [state]).tokens[0] for logits in steps])
     states = [_begin(asked, [7, 8]) for asked in ASKED]
     rng, together = random.Random(1), [[] for _ in ASKED]
     for logits in steps:  # in another order and with other neighbours in every step
@@ -124,7 +128,7 @@ def test_a_row_draws_the_same_alone_and_among_any_others():
         for part in (rows[: rng.randrange(len(rows))],):
             for some in (part, [row for row in rows if row not in part]):
                 if some:
-                    for row, token in zip(some, draw(logits[some], [states[i] for i in some]).tokens, strict=True):
+                    for row, token in zip(some, _told(logits[some], [states[i] for i in some]).tokens, strict=True):
                         together[row].append(token)
     assert together == alone
 
@@ -147,7 +151,7 @@ def test_logprobs_are_of_the_models_own_distribution_whatever_is_asked_beside_th
     asked = Sampling(temperature=0.7, top_k=3, presence_penalty=9.0, seed=3, logprobs=4)
     state, mate = _begin(asked, [1]), _begin(Sampling(), [1])
     for logits in _logits(20):
-        drawn = draw(torch.stack((logits, logits)), [state, mate])
+        drawn = _told(torch.stack((logits, logits)), [state, mate])
         own = logits.log_softmax(-1)
         told, most = drawn.logprobs[0]
         assert drawn.logprobs[1] is None
@@ -157,7 +161,7 @@ def test_logprobs_are_of_the_models_own_distribution_whatever_is_asked_beside_th
 
 
 def test_no_more_logprobs_are_told_than_there_are_tokens():
-    drawn = draw(_logits(1), [_begin(Sampling(logprobs=1_000), [1])])
+    drawn = _told(_logits(1), [_begin(Sampling(logprobs=1_000), [1])])
     assert len(drawn.logprobs[0][1]) == VOCABULARY
     assert math.fsum(math.exp(value) for _, value in drawn.logprobs[0][1]) == pytest.approx(1)
 
@@ -166,11 +170,11 @@ def test_no_more_logprobs_are_told_than_there_are_tokens():
 @pytest.mark.parametrize("asked", [Sampling(), Sampling(temperature=1.0, top_p=0.5, seed=1, logprobs=2)])
 def test_a_row_that_is_not_finite_is_named_and_its_mates_are_drawn_as_ever(bad, asked):
     logits = _logits(3)
-    expected = draw(logits, [_begin(asked, [1]) for _ in range(3)])
-    assert expected.finite is None
+    expected = _told(logits, [_begin(asked, [1]) for _ in range(3)])
+    assert None not in expected.tokens
     logits[1, 17] = bad
-    drawn = draw(logits, [_begin(asked, [1]) for _ in range(3)])
-    assert drawn.finite == [True, False, True]
+    drawn = _told(logits, [_begin(asked, [1]) for _ in range(3)])
+    assert drawn.tokens[1] is None
     assert (drawn.tokens[0], drawn.tokens[2]) == (expected.tokens[0], expected.tokens[2])
 
 
@@ -228,4 +232,4 @@ def test_without_a_seed_no_two_turns_draw_alike():
 
 def test_rows_that_are_all_greedy_take_the_short_way(monkeypatch):
     monkeypatch.setattr(sampling, "_drawn", None)
-    assert draw(_logits(2), [_begin(Sampling(), [1])] * 2).tokens == _logits(2).argmax(-1).tolist()
+    assert _told(_logits(2), [_begin(Sampling(), [1])] * 2).tokens == _logits(2).argmax(-1).tolist()

@@ -15,6 +15,7 @@ from attrs import define, frozen
 from torch.nn.functional import scaled_dot_product_attention
 
 from astraea.executor.blocks import BlockPool
+from astraea.executor.placing import placed
 from astraea.units import blocks_for
 
 __all__ = ["RaggedBatch", "Row"]
@@ -98,11 +99,11 @@ class RaggedBatch:
             strides += [row.tokens] * row.tokens
             blocks += row.table
         self._row_offsets = _offsets(rows)
-        integers = torch.tensor([*blocks, *offsets, *positions, *strides], device=device)
+        integers = placed([*blocks, *offsets, *positions, *strides], device)
         self._tables, self._offsets, self.positions, self._strides = torch.split(
             integers, [len(blocks), len(offsets), len(positions), len(strides)]
         )
-        self.last_tokens = torch.tensor(_ends(rows), device=device)
+        self.last_tokens = placed(_ends(rows), device)
         """Index in the batch of each row's last token of the step, in this batch's order."""
         self._layers = torch.arange(layers, device=device)[:, None]
 
@@ -132,10 +133,8 @@ class RaggedBatch:
         offsets, rows = self._row_offsets, self._ordered
         last = [offsets[i] + len(rows[i].table) - 1 for i in turns]
         device = self._tables.device
-        wanted = torch.tensor([offsets[i] for i in turns], device=device)[:, None] + torch.arange(
-            group.blocks, device=device
-        )
-        wanted = wanted.minimum(torch.tensor(last, device=device)[:, None])
+        first = placed([offsets[i] for i in turns], device)[:, None]
+        wanted = (first + torch.arange(group.blocks, device=device)).minimum(placed(last, device)[:, None])
         rows_of_all: torch.Tensor = self._tables[wanted.reshape(-1)] * self.pool.shape.layers + self._layers
         return rows_of_all
 

@@ -12,7 +12,7 @@ from attrs import validators as v
 
 from astraea.errors import UsageError
 from astraea.events import Hints
-from astraea.executor.sampling import Sampling
+from astraea.executor.sampling import Logprob, Sampling
 
 __all__ = ["Answer", "Finish", "Token", "TurnRequest"]
 
@@ -79,7 +79,7 @@ class TurnRequest:
     tool_of: Callable[[Answer], str | None] | None = None
     """Called at its end: the name of the tool that it calls, or ``None`` where it is an answer."""
     on_start: Callable[[int], None] | None = None
-    """Called when it is first dispatched, with how many tokens of its prompt are held already."""
+    """Called when it is first dispatched, with how many tokens of its prompt are held already; it must not raise."""
     on_token: Callable[[Token], None] | None = None
     """Called with each token, in the engine's thread."""
     on_end: Callable[[Answer], None] | None = None
@@ -92,7 +92,7 @@ class Answer:
 
     request: TurnRequest
     tokens: list[int] = Factory(list)
-    logprobs: list[tuple[float, tuple[tuple[int, float], ...]]] = Factory(list)
+    logprobs: list[Logprob] = Factory(list)
     """For each token, where asked: its log-probability, and the most probable tokens with theirs."""
     text: str = ""
     finish: Finish | None = None

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from typing import TypeAlias
 
 import torch
 from attrs import define, frozen
 
 from astraea.errors import UsageError
+from astraea.executor.placing import placed
 
-__all__ = ["Drawn", "SamplerState", "Sampling", "draw"]
+__all__ = ["Drawn", "Logprob", "SamplerState", "Sampling", "Told", "draw"]
 
+Logprob: TypeAlias = tuple[float, tuple[tuple[int, float], ...]]
+"""The log-probability of a token, and the most probable tokens with theirs."""
 _SEEDS = 1 << 64
 
 
@@ -107,19 +111,19 @@ class SamplerState:
         if tokens and draws > 0:
             self.barred, self.barred_draws, self.plain = tuple(sorted(tokens)), draws, False
 
-    def has_drawn(self, token: int) -> None:
-        """Note a token that was drawn."""
+    def has_drawn(self, token: torch.Tensor) -> None:
+        """Note a token that was drawn, ``[1]``."""
         if self.counts is not None:
-            self.counts[token] += 1
+            self.counts.index_add_(0, token, self.counts.new_ones(1))
         if self.barred_draws:
             self.barred_draws -= 1
             self.plain = not self.barred_draws and self.sampling.plain
 
     def penalise(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return the logits ``[vocabulary]`` without what is barred and with the penalties for what was there before."""
+        """Return the logits ``[vocabulary]`` without what is barred, and with the penalties for what was there."""
         asked, counts, prompt = self.sampling, self.counts, self.prompt
         if self.barred_draws:
-            logits = logits.index_fill(0, torch.tensor(self.barred, device=logits.device), -math.inf)
+            logits = logits.index_fill(0, placed(self.barred, logits.device), -math.inf)
         if counts is None:
             return logits
         assert prompt is not None
@@ -129,32 +133,50 @@ class SamplerState:
         return logits - asked.presence_penalty * (counts > 0) - asked.frequency_penalty * counts
 
 
+@frozen(slots=True)
+class Told:
+    """The next token of each row, as numbers."""
+
+    tokens: list[int | None]
+    """``None`` where the row's logits were no finite numbers."""
+    logprobs: list[Logprob | None]
+    """For each row that asked: the token's log-probability and the most probable tokens with theirs."""
+
+
 @frozen(slots=True, eq=False)
 class Drawn:
-    """The next token of each row."""
+    """The next token of each row, on the device."""
 
-    tokens: list[int]
-    finite: list[bool] | None
-    """Whether each row's logits were numbers; ``None`` where all were."""
-    logprobs: list[tuple[float, tuple[tuple[int, float], ...]] | None] | None
-    """For each row that asked: the token's log-probability and the most probable tokens with theirs."""
+    tokens: torch.Tensor
+    """``[rows]``: always ids of the vocabulary."""
+    finite: torch.Tensor
+    """``[rows]``: whether the row's logits were numbers."""
+    logprobs: list[tuple[torch.Tensor, torch.Tensor] | None]
+    """For each row that asked: ids of its token and of the most probable ones, and log-probabilities of all these."""
+
+    def told(self) -> Told:
+        """Wait for the device, and return what it drew."""
+        tokens = [token if token >= 0 else None for token in torch.where(self.finite, self.tokens, -1).tolist()]
+        return Told(tokens, [one and _logprob(*one) for one in self.logprobs])
+
+
+def _logprob(ids: torch.Tensor, logprobs: torch.Tensor) -> Logprob:
+    (own, *values), (_, *most) = logprobs.tolist(), ids.tolist()
+    return own, tuple(zip(most, values, strict=True))
 
 
 @torch.inference_mode()
 def draw(logits: torch.Tensor, states: Sequence[SamplerState]) -> Drawn:
-    """Draw a token for each row of ``logits``, ``[rows, vocabulary]``."""
+    """Draw a token for each row of ``logits``, ``[rows, vocabulary]``; the device is not waited for."""
     largest, tokens = logits.max(dim=-1)
     # A NaN anywhere in a row is its maximum, and a row that overflowed has an infinite one.
     finite = torch.isfinite(largest)
-    finite_rows = None if bool(finite.all()) else finite.tolist()
     if all(state.plain for state in states):
-        return Drawn(tokens.tolist(), finite_rows, None)
+        return Drawn(tokens, finite, [None] * len(states))
     tokens = _drawn(logits.float(), states)
-    chosen = tokens.tolist()
-    for state, token in zip(states, chosen, strict=True):
-        state.has_drawn(token)
-    wants_logprobs = any(state.sampling.logprobs is not None for state in states)
-    return Drawn(chosen, finite_rows, _logprobs(logits, states, chosen) if wants_logprobs else None)
+    for i, state in enumerate(states):
+        state.has_drawn(tokens[i : i + 1])
+    return Drawn(tokens, finite, [_asked_logprobs(logits[i], tokens[i : i + 1], one) for i, one in enumerate(states)])
 
 
 def _drawn(logits: torch.Tensor, states: Sequence[SamplerState]) -> torch.Tensor:
@@ -164,9 +186,10 @@ def _drawn(logits: torch.Tensor, states: Sequence[SamplerState]) -> torch.Tensor
         for i in penalised:
             logits[i] = states[i].penalise(logits[i])
     tokens = logits.argmax(dim=-1)
-    rows = [i for i, state in enumerate(states) if state.generator is not None]
-    if rows:
-        tokens[rows] = _by_chance(logits[rows], [states[i] for i in rows])
+    by_chance = [i for i, state in enumerate(states) if state.generator is not None]
+    if by_chance:
+        rows = placed(by_chance, logits.device)
+        tokens[rows] = _by_chance(logits[rows], [states[i] for i in by_chance])
     return tokens
 
 
@@ -175,7 +198,7 @@ def _by_chance(logits: torch.Tensor, states: Sequence[SamplerState]) -> torch.Te
     device = logits.device
 
     def column(values: list[float]) -> torch.Tensor:
-        return torch.tensor(values, device=device, dtype=torch.float64)[:, None]
+        return placed(values, device, torch.float64)[:, None]
 
     asked = [state.sampling for state in states]
     chances = [float(torch.rand((), generator=state.generator, dtype=torch.float64)) for state in states]
@@ -198,17 +221,14 @@ def _by_chance(logits: torch.Tensor, states: Sequence[SamplerState]) -> torch.Te
     return order.gather(-1, place.minimum(last))[:, 0]
 
 
-def _logprobs(
-    logits: torch.Tensor, states: Sequence[SamplerState], chosen: Sequence[int]
-) -> list[tuple[float, tuple[tuple[int, float], ...]] | None]:
-    told: list[tuple[float, tuple[tuple[int, float], ...]] | None] = []
-    for row, state, token in zip(logits, states, chosen, strict=True):
-        wanted = state.sampling.logprobs
-        if wanted is None:
-            told.append(None)
-            continue
-        logprobs = row.float().log_softmax(dim=-1)
-        top = logprobs.topk(min(wanted, len(logprobs)))
-        most = tuple(zip(top.indices.tolist(), top.values.tolist(), strict=True))
-        told.append((float(logprobs[token]), most))
-    return told
+def _asked_logprobs(
+    logits: torch.Tensor, token: torch.Tensor, state: SamplerState
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return what a turn asked of one row, ``[vocabulary]``, of which ``token`` was drawn, as in :class:`Drawn`."""
+    wanted = state.sampling.logprobs
+    if wanted is None:
+        return None
+    logprobs = logits.float().log_softmax(dim=-1)
+    most = logprobs.topk(min(wanted, len(logprobs))).indices
+    ids = torch.cat((token, most))
+    return ids, logprobs[ids]

@@ -6,7 +6,7 @@ from attrs import define
 
 from astraea.executor.holding import Holding
 from astraea.executor.requests import Answer, Finish, Token, TurnRequest
-from astraea.executor.sampling import SamplerState
+from astraea.executor.sampling import Logprob, SamplerState
 from astraea.executor.stops import TextStream
 
 __all__ = ["LiveTurn"]
@@ -40,7 +40,7 @@ class LiveTurn:
         assert self.holding is not None
         return self.holding.table
 
-    def take(self, token: int, logprob: tuple[float, tuple[tuple[int, float], ...]] | None) -> Finish | None:
+    def take(self, token: int, logprob: Logprob | None) -> Finish | None:
         """Take the token that was sampled, tell it, and return how the turn ends with it, if it does.
 
         Raises whatever a callback of the client raises.

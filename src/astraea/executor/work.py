@@ -76,7 +76,8 @@ class Work:
         request, tokenizer = answer.request, self._loaded.tokenizer
         stop_tokens = self._stop_tokens if request.stop_tokens is None else request.stop_tokens
         sampler = SamplerState.begin(request.sampling, prompt, self.vocabulary, self._model.pool.shape.device)
-        sampler.hold_back(stop_tokens, request.min_output_tokens)
+        known = [token for token in stop_tokens if 0 <= token < self.vocabulary]  # the model says no other
+        sampler.hold_back(known, request.min_output_tokens)
         return LiveTurn(
             answer,
             prompt,
