@@ -37,7 +37,7 @@ from evaluation.works import settings_of
 
 QUICK_WORKS = ("infercept-mix", "bfcl", "swebench")
 QUICK_LOADS = (0.8, 0.95)
-QUICK_JOBS_LIMIT = 300
+QUICK_JOBS_LIMIT = 240
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
@@ -46,6 +46,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--traces", type=Path, help="folder of .jsonl traces, each of which is replayed")
     parser.add_argument("--quick", action="store_true", help="one seed, two loads, three workloads: minutes")
     parser.add_argument("--jobs-limit", type=int, help="shrink every work: 600 is all of it, 60 a tenth")
+    parser.add_argument("--targets-limit", type=int, help="the same for the works and loads that targets are judged at")
     parser.add_argument("--works", type=_names, help="with commas between; by default all")
     parser.add_argument("--policies", type=_names, default=list(contenders()), help="with commas between")
     parser.add_argument("--loads", type=_numbers, default=list(LOADS), help="with commas between")
@@ -76,15 +77,43 @@ def chosen(options: argparse.Namespace) -> Choice:
     if options.quick:
         limit = options.jobs_limit or QUICK_JOBS_LIMIT
         settings = settings_of(None, limit, options.works or QUICK_WORKS)
-        return Choice(settings=settings, loads=QUICK_LOADS, seeds=1, policies=_ordered(options), sections=("loads",))
+        return Choice(
+            settings=settings,
+            full=settings,
+            loads=QUICK_LOADS,
+            seeds=1,
+            policies=_ordered(options),
+            sections=("loads",),
+        )
     return Choice(
-        settings=settings_of(options.traces, options.jobs_limit, options.works), loads=options.loads,
-        hosts=options.hosts, seeds=options.seeds, policies=_ordered(options), sections=options.sections,
-    )  # fmt: skip
+        settings=settings_of(options.traces, options.jobs_limit, options.works),
+        full=settings_of(options.traces, options.targets_limit or options.jobs_limit, options.works),
+        loads=options.loads,
+        hosts=options.hosts,
+        seeds=options.seeds,
+        policies=_ordered(options),
+        sections=options.sections,
+    )
 
 
 def _ordered(options: argparse.Namespace) -> tuple[str, ...]:
     return check_policies(options.policies)
+
+
+def command_of(arguments: list[str]) -> str:
+    """Return the command line as the page shows it: what changes no figure is left out, a folder of traces is DIR."""
+    shown = ["python benchmarks/evaluate.py"]
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, _ = argument.partition("=")
+        if name in {"--out", "--workers", "--traces"}:
+            if not equals:
+                next(rest, None)
+            if name == "--traces":
+                shown.append("--traces DIR")
+        elif argument != "--known":
+            shown.append(argument)
+    return " ".join(shown)
 
 
 @contextmanager
@@ -134,10 +163,12 @@ def _evaluate(options: argparse.Namespace, choice: Choice, arguments: list[str])
             workers=options.workers, on_progress=on_progress, is_made=not options.known,
         )  # fmt: skip
     results = Results(found, choice.seeds)
-    rows = rows_of(results, dict.fromkeys([*grid.loads, *grid.hosts]), choice.policies)
+    # Where a place was run in full and smaller, the full runs are told.
+    places = {(point.setting.work, point.load, point.host_kv): point for point in reversed(grid.judged)}
+    rows = rows_of(results, reversed(places.values()), choice.policies)
     if options.write is not None:
-        command = " ".join(["python benchmarks/evaluate.py", *arguments])
-        Page(results=results, grid=grid, sustained=sustained, command=command).write(options.write)
+        page = Page(results=results, grid=grid, sustained=sustained, command=command_of(arguments))
+        page.write(options.write)
     if options.json:
         print(json.dumps({"rows": rows}, indent=1))
     elif options.write is None:

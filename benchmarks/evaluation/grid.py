@@ -19,7 +19,7 @@ HOSTS = (1.0, 4.0)
 HOST_LOADS = (0.95, 1.1, 1.25)
 PRESSED = (0.95, 1.1)
 """Loads at which parts are taken out and the bound is swept."""
-SECTIONS = ("loads", "hosts", "bounds", "ablation", "left-out", "noise", "sensitivity", "sustained")
+SECTIONS = ("targets", "loads", "hosts", "bounds", "ablation", "left-out", "noise", "sensitivity", "sustained")
 _SENSITIVITY_WORKS = ("infercept-mix", "swebench", "bfcl")
 _SENSITIVITY_LOAD = 0.95
 
@@ -29,6 +29,8 @@ class Choice:
     """What part of the whole is asked for."""
 
     settings: Mapping[str, Setting]
+    full: Mapping[str, Setting]
+    """The target works with as many jobs as the targets are judged with; the rest may be smaller."""
     loads: Sequence[float] = LOADS
     hosts: Sequence[float] = HOSTS
     seeds: int = 3
@@ -55,8 +57,18 @@ class Grid:
     def _targets(self) -> list[Setting]:
         """The target works that are there; generated ``swebench`` in the place of a trace that is not."""
         settings = self.choice.settings
-        names = [name if name in settings else Path(name).stem for name in TARGET_WORKS]
-        return [settings[name] for name in names if name in settings]
+        return [settings[name] for name in _target_names(settings)]
+
+    @property
+    def target_names(self) -> list[str]:
+        """The target works that are there in full."""
+        return _target_names(self.choice.full)
+
+    @property
+    def targets(self) -> list[Point]:
+        """The target works in full where the engine is full: what the targets are judged by."""
+        full = self.choice.full
+        return [Point(setting=full[name], load=load) for name in self.target_names for load in PRESSED]
 
     def has(self, section: str) -> bool:
         """Tell whether a section was asked for."""
@@ -80,6 +92,12 @@ class Grid:
         ]
 
     @property
+    def judged(self) -> list[Point]:
+        """All points at which all policies meet, each once."""
+        sections = {"targets": self.targets, "loads": self.loads, "hosts": self.hosts}
+        return list(dict.fromkeys(point for name, points in sections.items() if self.has(name) for point in points))
+
+    @property
     def pressed(self) -> list[Point]:
         """The target works where the engine is full."""
         return [Point(setting=setting, load=load) for setting in self._targets() for load in PRESSED]
@@ -91,14 +109,19 @@ class Grid:
 
     @property
     def traces(self) -> list[Point]:
-        """The traces where the engine is full."""
-        settings = [setting for setting in self.choice.settings.values() if setting.scenario.trace is not None]
+        """The traces where the engine is full; those of the targets in full, for that is where entries come again."""
+        full = {name: self.choice.full[name] for name in self.target_names}
+        settings = [
+            full.get(work, setting)
+            for work, setting in self.choice.settings.items()
+            if setting.scenario.trace is not None
+        ]
         return [Point(setting=setting, load=load) for setting in settings for load in PRESSED]
 
     @property
     def noisy(self) -> list[Point]:
         """The target works at the load that noise is judged at."""
-        return [point for point in self.pressed if point.load == _SENSITIVITY_LOAD]
+        return [point for point in self.targets if point.load == _SENSITIVITY_LOAD]
 
     @property
     def sustained(self) -> list[Setting]:
@@ -143,6 +166,8 @@ class Grid:
     def _pairs(self, section: str) -> Iterator[tuple[Point, str]]:
         policies = self.choice.policies
         match section:
+            case "targets":
+                yield from _all(self.targets, policies)
             case "loads":
                 yield from _all(self.loads, policies)
             case "hosts":
@@ -162,6 +187,11 @@ class Grid:
                         yield from _all(points.values(), ["astraea", *STRONG_RIVALS])
             case _:
                 return  # what is sustained is no cell
+
+
+def _target_names(settings: Mapping[str, Setting]) -> list[str]:
+    names = [name if name in settings else Path(name).stem for name in TARGET_WORKS]
+    return [name for name in names if name in settings]
 
 
 def _all(points: Iterable[Point], policies: Sequence[str]) -> Iterator[tuple[Point, str]]:

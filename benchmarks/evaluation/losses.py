@@ -15,7 +15,7 @@ __all__ = ["losses", "targets_table"]
 
 def losses(results: Results, grid: Grid, found: Sequence[Finding]) -> list[str]:
     """Return the section on where Astraea is behind."""
-    points = list(dict.fromkeys([*grid.loads, *grid.hosts]))
+    points = grid.judged
     behind, count = _behind(results, points, MEAN)
     tails, _ = _behind(results, points, TAIL)
     missed = sorted((finding for finding in found if not finding.met), key=lambda finding: -finding.slack)

@@ -48,13 +48,14 @@ class Page:
         results, grid = self.results, self.grid
         policies = grid.choice.policies
         shown = {name: [pictures[name], ""] if name in pictures else [] for name in _PICTURES}
-        by_load = [*shown["jct"], text.BY_POINT, "", *sections.by_point(results, grid.loads)]
+        by_load = [*shown["jct"], *sections.by_point(results, grid.loads)]
         by_host = [
             *sections.by_point(results, grid.hosts),
             text.GUARD_OFF, "", *sections.by_point(results, grid.hosts, "astraea-no-guard"),
         ]  # fmt: skip
         spread = [line for name in ("slowdown", "recomputed", "fairness") for line in shown[name]]
         return [
+            ("At full size", self._if("targets", text.BY_POINT, sections.by_point(results, grid.targets))),
             ("Against load", by_load if grid.has("loads") else []),
             ("With a host pool", by_host if grid.has("hosts") else []),
             ("The tail and the bound", self._if(
@@ -67,7 +68,7 @@ class Page:
             ("Slowdowns, lost work and fairness", self._if("loads", text.FAIRNESS, spread)),
             ("What is left out", [text.LEFT_OUT_OF_THE_MODEL, ""]),
             ("Every figure", self._if(
-                "loads", text.EVERYTHING, sections.everything(results, [*grid.loads, *grid.hosts], policies))),
+                "loads", text.EVERYTHING, sections.everything(results, grid.judged, policies))),
         ]  # fmt: skip
 
     def _if(self, section: str, sentence: str, body: list[str]) -> list[str]:
@@ -75,10 +76,13 @@ class Page:
 
     def _head(self) -> list[str]:
         choice = self.grid.choice
-        sizes = ", ".join(f"{setting.scenario.jobs:,} of {work}" for work, setting in choice.settings.items())
+        sizes, full = (
+            ", ".join(f"{setting.scenario.jobs:,} of {work}" for work, setting in settings.items())
+            for settings in (choice.settings, {name: choice.full[name] for name in self.grid.target_names})
+        )
         introduction = text.INTRODUCTION.format(
             count=len(RIVALS), rivals=_names(RIVALS), own=_names(OWN[1:]), oracles=_names(ORACLES),
-            favoured=_names(FAVOURED), sizes=sizes, seeds=choice.seeds,
+            favoured=_names(FAVOURED), sizes=sizes, full=full, seeds=choice.seeds,
         )  # fmt: skip
         made = "This page is made, pictures included, by the command below, and not edited."
         return ["# Against every rival", "", made, "", f"    {self.command}", "", introduction, ""]

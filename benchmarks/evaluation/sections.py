@@ -152,8 +152,8 @@ def sustained_section(found: Mapping[tuple[Setting, str], Sustained]) -> list[st
 def everything(results: Results, points: Sequence[Point], policies: Sequence[str]) -> list[str]:
     """Return a table a work: mean / p99 JCT in seconds, and the recomputed share, of every policy at every load."""
     lines: list[str] = []
-    for work, host in dict.fromkeys((point.setting.work, point.host_kv) for point in points):
-        own = [point for point in points if (point.setting.work, point.host_kv) == (work, host)]
+    for setting in dict.fromkeys(point.setting for point in points):
+        own = [point for point in points if point.setting == setting]
         rows = []
         for policy in policies:
             cells = [
@@ -165,6 +165,10 @@ def everything(results: Results, points: Sequence[Point], policies: Sequence[str
             ]
             if any(cells):
                 rows.append([policy, *cells])
-        title = f"{work}, host pool {host:g}x" if host else work
-        lines += [f"**{title}**", "", *table(["policy", *(f"{point.load:g}" for point in own)], rows)]
+        host = f", host pool {own[0].host_kv:g}x" if own[0].host_kv else ""
+        lines += [
+            f"**{setting.work}{host}, {setting.scenario.jobs:,} jobs**",
+            "",
+            *table(["policy", *(f"{point.load:g}" for point in own)], rows),
+        ]
     return lines

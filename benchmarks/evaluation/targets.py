@@ -51,7 +51,7 @@ class Finding:
 def place(point: Point) -> str:
     """Return a point in words."""
     host = f", host pool {point.host_kv:g}x" if point.host_kv else ""
-    return f"{point.setting.work} at {point.load:g}{host}"
+    return f"{point.setting.work} at {point.load:g}{host}, {point.setting.scenario.jobs:,} jobs"
 
 
 def findings(results: Results, grid: Grid, sustained: Mapping[tuple[Setting, str], Sustained]) -> list[Finding]:
@@ -71,7 +71,7 @@ def _against_best(
 
 
 def _full(results: Results, grid: Grid) -> Iterator[Finding]:
-    at = {load: [point for point in grid.pressed if point.load == load] for load in (0.95, 1.1)}
+    at = {load: [point for point in grid.targets if point.load == load] for load in (0.95, 1.1)}
     target = "load 0.95: mean JCT over the best published rival's"
     own = list(_against_best(results, at[0.95], target, 0.90))
     yield from own
@@ -95,7 +95,7 @@ def _light(results: Results, grid: Grid) -> Iterator[Finding]:
 
 
 def _never_behind(results: Results, grid: Grid) -> Iterator[Finding]:
-    points = [point for point in grid.loads if point.load >= 0.8]
+    points = [point for point in dict.fromkeys([*grid.targets, *grid.loads]) if point.load >= 0.8]
     yield from _against_best(results, points, "load 0.8 and above: no published rival has a lower mean JCT", 1.0)
 
 
@@ -130,7 +130,7 @@ def _tails(results: Results, grid: Grid) -> Iterator[Finding]:
 
 def _bypasses(results: Results, grid: Grid) -> Iterator[Finding]:
     """Yield the worst bypass over the bound, of every run of the policy as it is."""
-    for point in dict.fromkeys([*grid.loads, *grid.hosts, *grid.pressed]):
+    for point in grid.judged:
         bypass = results.worst_bypass(point, "astraea")
         if bypass is not None and bypass[1] is not None:
             target = "worst bypass over the bound"

@@ -135,7 +135,7 @@ def test_ratios_are_means_over_the_seeds_and_the_best_rival_is_the_hardest(cell)
 
 
 def test_the_page_says_first_where_rivals_are_better(cell):
-    choice = Choice(settings={"bfcl": cell.point.setting}, loads=(1.1,), seeds=1, sections=("loads",))
+    choice = Choice(settings={"bfcl": cell.point.setting}, full={}, loads=(1.1,), seeds=1, sections=("loads",))
     runs = {"astraea": answer(30, 40, bypass=(11, 10)), "fcfs": answer(20, 50), "infercept": answer(60, 30)}
     grid = Grid(choice)
     (point,) = grid.loads
@@ -144,8 +144,8 @@ def test_the_page_says_first_where_rivals_are_better(cell):
     lines = losses(results, grid, found)
     assert "At 1 of 1 points some published rival has the lower mean JCT" in lines[2]
     text = "\n".join(lines)
-    assert "| bfcl at 1.1 | fcfs | 20.0 | 30.0 | 1.500 |" in text
-    assert "| bfcl at 1.1 | infercept | 30.0 | 40.0 | 1.333 |" in text
+    assert "| bfcl at 1.1, 8 jobs | fcfs | 20.0 | 30.0 | 1.500 |" in text
+    assert "| bfcl at 1.1, 8 jobs | infercept | 30.0 | 40.0 | 1.333 |" in text
     missed = {finding.target for finding in found if not finding.met}
     assert "worst bypass over the bound" in missed
     assert "load 0.8 and above: no published rival has a lower mean JCT" in missed
@@ -163,15 +163,17 @@ def test_a_target_is_judged_at_three_decimals(value, bound, is_least, met):
 
 def test_no_run_is_in_the_grid_twice_and_each_section_adds_its_own():
     settings = settings_of(None, 8)
-    whole = Grid(Choice(settings=settings, seeds=2)).cells()
+    whole = Grid(Choice(settings=settings, full=settings, seeds=2)).cells()
     assert len(whole) == len(set(whole))
     parts = [
-        set(Grid(Choice(settings=settings, seeds=2, sections=(name,))).cells())
+        set(Grid(Choice(settings=settings, full=settings, seeds=2, sections=(name,))).cells())
         for name in ("loads", "hosts", "bounds", "ablation", "noise", "sensitivity")
     ]
     assert set().union(*parts) == set(whole)
     assert all(parts)
-    assert not Grid(Choice(settings=settings, sections=("left-out", "sustained"))).cells(), "there is no trace here"
+    assert not Grid(Choice(settings=settings, full=settings, sections=("left-out", "sustained"))).cells(), (
+        "there is no trace here"
+    )
 
 
 def test_json_is_rows_of_the_promised_figures(tmp_path, capsys):
@@ -204,7 +206,7 @@ def test_the_whole_page_is_written_with_its_pictures(tmp_path, capsys):
         "--out",
         str(tmp_path / "out"),
     ]
-    sections = "loads,hosts,bounds,ablation,left-out,noise,sensitivity"
+    sections = "targets,loads,hosts,bounds,ablation,left-out,noise,sensitivity"
     assert evaluate.main([*arguments, "--sections", sections, "--write", str(page)]) == 0
     text = page.read_text(encoding="utf-8")
     assert f"python benchmarks/evaluate.py {arguments[0]} bfcl" in text
@@ -214,6 +216,23 @@ def test_the_whole_page_is_written_with_its_pictures(tmp_path, capsys):
     assert len(shown) == 5
     assert all((page.parent / name).stat().st_size > 5_000 for name in shown)
     assert not re.search(r"\| *(None|nan)\b", text)
+
+
+def test_the_command_on_the_page_names_no_folder_of_this_machine():
+    given = [
+        "--traces",
+        "/some/where",
+        "--seeds",
+        "2",
+        "--out",
+        "/else",
+        "--known",
+        "--workers",
+        "3",
+        "--write",
+        "docs/e.md",
+    ]
+    assert evaluate.command_of(given) == "python benchmarks/evaluate.py --traces DIR --seeds 2 --write docs/e.md"
 
 
 @pytest.mark.parametrize(
