@@ -1,7 +1,7 @@
 """Imports go down only, and the policy core is pure: read off the source, so nothing has to run to break a rule.
 
     6  cli                                         commands
-    5  server                                      HTTP <-> events and decisions
+    5  server | fleet                              HTTP <-> events and decisions; agents that ask over HTTP
     4  simulator | executor | integrations         drivers; none imports another
     3  rivals | trace | testing | folders          other policies; what happened; the conformance kit; caches on disk
     2  policy                                      the pure rules
@@ -36,6 +36,7 @@ FLOORS = {
     "executor": 4,
     "integrations": 4,
     "server": 5,
+    "fleet": 5,
     "cli": 6,
 }
 ROOT = ""  # the unit of astraea/__init__.py
@@ -54,6 +55,7 @@ EXTRA_PACKAGES = {
         "torch",
         "transformers",
     },
+    "fleet": {"openai"},
     "cli": {"matplotlib", "numpy", "rich", "structlog", "typer"},
 }
 """What a unit may import beyond the base install: what its extra brings."""
@@ -197,6 +199,7 @@ def test_every_module_keeps_to_its_floor():
         ("astraea.rivals.fcfs", "from astraea.trace import digest", "not on a lower floor"),
         ("astraea.simulator.run", "from astraea.executor import model", "not on a lower floor"),
         ("astraea.integrations.ray", "from ..executor.model import Model", "not on a lower floor"),
+        ("astraea.fleet.run", "from astraea.server.identity import identify", "not on a lower floor"),
         # The package's own __init__, lazily too.
         ("astraea", "from astraea.rivals import fcfs", "not on a lower floor"),
         ("astraea", "def __getattr__(name):\n    from astraea import simulator", "not on a lower floor"),

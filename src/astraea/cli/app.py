@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 import astraea
+from astraea.cli.agents import agents_command
 from astraea.cli.bench import bench_app
 from astraea.cli.calibrate import calibrate_command
 from astraea.cli.catalog import engines, policies, workloads
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command("simulate")(simulate_command)
 app.command("torture")(torture_command)
 app.command("run")(run_command)
+app.command("agents")(agents_command)
 app.command("calibrate")(calibrate_command)
 app.command("policies")(policies)
 app.command("engines")(engines)

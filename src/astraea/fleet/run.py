@@ -1,0 +1,95 @@
+"""A closed loop of agents: so many jobs at a time, the next one when one ends."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Sequence
+
+from attrs import evolve, frozen
+
+from astraea.errors import AstraeaError, UsageError
+from astraea.fleet.agent import FleetAgent
+from astraea.fleet.client import Client, connected
+from astraea.fleet.filler import Ruler
+from astraea.fleet.results import FleetVerdict, JobRecord, judge_fleet
+from astraea.fleet.tools import Tools
+from astraea.simulator.jobs import JobSpec
+from astraea.simulator.profiles import load_engine
+from astraea.simulator.scenario import JobSource, Scenario
+
+__all__ = ["Fleet"]
+
+
+@frozen(slots=True, kw_only=True)
+class Fleet:
+    """What runs against which server."""
+
+    url: str
+    scenario: Scenario
+    """A workload and a number of agents, with the scales of lengths and waits."""
+    seed: int = 0
+    model: str | None = None
+    """By default the first that the server lists."""
+    key: str | None = None
+    is_anonymous: bool = False
+    """Tell the server nothing of sessions."""
+
+    def run(
+        self, label: str, notes: list[str], on_progress: Callable[[str, int, int], None] | None = None
+    ) -> FleetVerdict:
+        """Do all jobs and return the figures; ``notes`` takes sentences about what was left out.
+
+        Raises :class:`UsageError` where there is no server to talk to or no job that it can serve, and
+        :class:`AstraeaError` where no job came to its end.
+        """
+        return asyncio.run(self._run(label, notes, on_progress))
+
+    async def _run(
+        self, label: str, notes: list[str], on_progress: Callable[[str, int, int], None] | None
+    ) -> FleetVerdict:
+        async with connected(self.url, model=self.model, key=self.key) as client, Tools() as tools:
+            ruler = await self._ruler(client)
+            jobs = self._jobs(client, ruler, notes)
+            backlog = list(reversed(jobs))
+            records: list[JobRecord] = []
+            run_id = secrets.token_hex(4)  # so that no two runs share a session
+
+            async def work() -> None:
+                while backlog:
+                    job = backlog.pop()
+                    session_id = None if self.is_anonymous else f"{run_id}-{job.session_id or job.job_id}"
+                    records.append(await _work(FleetAgent(client, tools, ruler, job, session_id=session_id)))
+                    if on_progress is not None:
+                        on_progress(label, len(records), len(jobs))
+
+            began_s = time.monotonic()
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self.scenario.agents or 1):
+                    group.create_task(work())
+            return judge_fleet(label, records, time.monotonic() - began_s)
+
+    async def _ruler(self, client: Client) -> Ruler:
+        try:
+            return await client.ruler()
+        except AstraeaError as error:
+            raise UsageError(f"the server at {self.url} does not answer a first question: {error}") from None
+
+    def _jobs(self, client: Client, ruler: Ruler, notes: list[str]) -> Sequence[JobSpec]:
+        """Return the jobs that fit what the server takes, the form of a chat included."""
+        room = client.context_tokens_max - int(ruler.base_tokens) - client.context_tokens_max // 16
+        engine = evolve(load_engine(self.scenario.engine), name=client.model, pool_tokens=room, context_tokens_max=room)
+        return JobSource(self.scenario, engine, notes).draw(self.seed)
+
+
+async def _work(agent: FleetAgent) -> JobRecord:
+    """Let an agent do its job, or give it up with the first of its errors."""
+    try:
+        await agent.run()
+    except* AstraeaError as errors:
+        error: BaseException = errors
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        agent.record.error = str(error)
+    return agent.record
