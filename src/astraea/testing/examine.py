@@ -1,0 +1,215 @@
+"""Examines a scheduler: searches for runs that break a claim, shrinks what it finds, and says what it could not judge."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Collection
+from random import Random
+
+from hypothesis import HealthCheck, find, settings
+from hypothesis.errors import Flaky, NoSuchExample
+
+from astraea.errors import UsageError
+from astraea.testing.adapter import Factory
+from astraea.testing.claims import CALLS, CLAIMS
+from astraea.testing.moves import Move, Shape
+from astraea.testing.profiles import CI, Profile
+from astraea.testing.report import Finding, Report, Verdict
+from astraea.testing.run import Run, play
+from astraea.testing.sieges import Siege, besiege, grows, sieges
+from astraea.testing.strategies import streams
+from astraea.testing.twins import Difference, digest, other_future, other_hash_seed, reference, same_again
+from astraea.testing.walk import draw_moves
+
+__all__ = ["examine"]
+
+_WITNESSES = 3
+"""So many of the worst sieges are lengthened."""
+
+
+def examine(
+    factory: Factory, *, claims: Collection[str] = tuple(CLAIMS), profile: Profile = CI, name: str = ""
+) -> Report:
+    """Examine the scheduler that ``factory`` makes, and report on each of the claims.
+
+    Raises :class:`UsageError` for a claim that the kit does not know.
+    """
+    unknown = [claim for claim in claims if claim not in CLAIMS]
+    if unknown:
+        raise UsageError(f"There is no claim {unknown[0]!r} here. The claims are {', '.join(CLAIMS)}.")
+    examination = _Examination(factory, profile)
+    if "INV-7" in claims:
+        examination.repeat_walks()
+    if "LIVE-1" in claims:
+        examination.lay_sieges()
+    examination.search({claim for claim in claims if claim != "INV-7"})
+    findings = tuple(examination.finding(claim) for claim in CLAIMS if claim in claims)
+    title = name or getattr(factory, "__name__", type(factory).__name__)
+    return Report(title, findings, examination.runs, examination.calls)
+
+
+class _Examination:
+    """What has been found so far."""
+
+    def __init__(self, factory: Factory, profile: Profile) -> None:
+        self._factory = factory
+        self._profile = profile
+        self._adapter = factory()
+        self._shape = Shape.of(self._adapter)
+        self._seed = secrets.randbelow(1 << 32) if profile.seed is None else profile.seed
+        self._broken: dict[str, Finding] = {}
+        self._occasions: Counter[str] = Counter()
+        self._seen: dict[str, Run] = {}
+        """By claim, the shortest run that broke it."""
+        self._notes: dict[str, str] = {}
+        self.runs = 0
+        self.calls = 0
+
+    def _ran(self, run: Run) -> Run:
+        self.runs += 1
+        self.calls += len(run.calls)
+        self._occasions.update(run.watch.occasions)
+        return run
+
+    # INV-7
+
+    def repeat_walks(self) -> None:
+        """Repeat seeded walks here and in another process."""
+        seeds = range(self._seed, self._seed + self._profile.walks)
+        digests = []
+        for seed in seeds:
+            moves = draw_moves(seed, self._shape, self._profile.moves_max)
+            run = self._ran(play(self._factory, moves))
+            self._occasions["INV-7"] += 1
+            difference = same_again(self._factory, moves, run)
+            if difference is not None:
+                self._part("INV-7", difference, run)
+                return
+            digests.append(digest(run))
+        self._repeat_elsewhere(seeds, digests)
+
+    def _repeat_elsewhere(self, seeds: range, digests: list[str]) -> None:
+        named = reference(self._factory)
+        if named is None:
+            self._notes["INV-7"] = "in this process only: another cannot import this factory by name"
+            return
+        others = other_hash_seed(named, seeds, self._profile.moves_max)
+        if isinstance(others, str):
+            self._notes["INV-7"] = f"in this process only: the other one said {others!r}"
+            return
+        for seed, here, there in zip(seeds, digests, others, strict=True):
+            if here != there:
+                sentence = f"walk {seed} has other answers in a process with another hash seed"
+                self._broken["INV-7"] = Finding("INV-7", Verdict.BROKEN, sentence)
+                return
+
+    def _part(self, claim: str, difference: Difference, run: Run) -> None:
+        calls = run.sentences(difference.at)
+        self._broken[claim] = Finding(claim, Verdict.BROKEN, difference.sentence, calls)
+
+    # LIVE-1
+
+    def lay_sieges(self) -> None:
+        """Besiege; lengthen the worst sieges, and see whether what the besieged suffers grows with them."""
+        bound = self._adapter.bypass_bound
+        comers = self._profile.comers
+        by_worst = sorted(sieges(self._shape), key=lambda siege: -self._worst(siege, comers))
+        seen = []
+        for siege in by_worst[:_WITNESSES]:
+            worst = [self._worst(siege, comers << doubling) for doubling in range(3)]
+            seen.append(worst[-1])
+            if bound is None and grows(worst):
+                lengths = ", ".join(f"{passed} times by {comers << i} others" for i, passed in enumerate(worst))
+                self._broken["LIVE-1"] = Finding("LIVE-1", Verdict.BROKEN, f"{siege.name}: passed {lengths}")
+                return
+        if bound is None:
+            self._notes["LIVE-1"] = f"passed {max(seen)} times at most by {comers << 2} others, and not more by more"
+        elif 2 * bound > comers << 2:
+            self._notes["LIVE-1"] = ""
+        else:
+            self._notes["LIVE-1"] = f"passed {max(seen)} times at most; the bound is {bound}"
+
+    def _worst(self, siege: Siege, comers: int) -> int:
+        run = self._ran(besiege(self._factory, siege, comers))
+        self._look(run)
+        return run.watch.bypasses.worst[0]
+
+    # All others
+
+    def search(self, claims: set[str]) -> None:
+        """Let Hypothesis look for a stream that breaks any claim not yet found broken, until it finds none."""
+        strategy = streams(self._shape, self._profile.moves_max)
+        within = settings(
+            max_examples=self._profile.streams, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+        )
+        todo = claims - self._broken.keys()
+        while todo:
+            try:
+                moves = find(strategy, lambda moves: bool(self._breaks(moves, todo)), settings=within, random=self._rng())
+            except NoSuchExample:
+                break
+            except Flaky:
+                found = todo & self._seen.keys()
+            else:
+                found = self._breaks(moves, todo)
+            for claim in found:
+                self._settle(claim)
+            todo -= self._broken.keys()
+            if not found:
+                break
+        for claim in todo & self._seen.keys():
+            self._settle(claim)
+
+    def _rng(self) -> Random:
+        return Random(self._seed)  # noqa: S311 - where the search starts, and no secret
+
+    def _breaks(self, moves: list[Move], todo: set[str]) -> set[str]:
+        run = self._ran(play(self._factory, moves))
+        if "INV-9" in todo and not run.crashed:
+            self._occasions["INV-9"] += 1
+            difference = other_future(self._factory, moves, run)
+            if difference is not None:
+                run.watch.breach("INV-9", difference.sentence)
+                run.breach_at["INV-9"] = difference.at
+        self._look(run)
+        return todo & run.watch.breaches.keys()
+
+    def _look(self, run: Run) -> None:
+        for claim in run.watch.breaches:
+            best = self._seen.get(claim)
+            if best is None or run.breach_at[claim] < best.breach_at[claim]:
+                self._seen[claim] = run
+
+    def _settle(self, claim: str) -> None:
+        run = self._seen[claim]
+        calls = run.sentences(run.breach_at[claim])
+        self._broken[claim] = Finding(claim, Verdict.BROKEN, run.watch.breaches[claim], calls)
+
+    # Verdicts
+
+    def finding(self, claim: str) -> Finding:
+        """Return the verdict on a claim."""
+        if claim in self._broken:
+            return self._broken[claim]
+        why_not = self._why_not_judged(claim)
+        if why_not:
+            return Finding(claim, Verdict.NOT_JUDGED, why_not)
+        note = self._notes.get(claim, "")
+        sentence = f"{self._occasions[claim]} occasions"
+        return Finding(claim, Verdict.KEPT, f"{sentence}; {note}" if note else sentence)
+
+    def _why_not_judged(self, claim: str) -> str:
+        adapter, bound = self._adapter, self._adapter.bypass_bound
+        longest = self._profile.comers << 2
+        if claim in {"INV-1", "INV-5"} and adapter.pool_blocks is None:
+            return "the adapter has no pool of blocks"
+        if claim == "INV-1" and not self._occasions["INV-1"]:
+            return "no view told free and held blocks"
+        if claim == "LIVE-1" and bound is not None and 2 * bound > longest:
+            return f"no siege has twice as many others as the bound of {bound}; declare one of {longest // 2} or less"
+        if claim != CALLS and CALLS in self._broken and not self._occasions[claim]:
+            return "the scheduler raised before it could be judged"
+        if not self._occasions[claim]:
+            return "the search came to no occasion on which it could have been broken"
+        return ""

@@ -1,0 +1,30 @@
+"""The same moves as Hypothesis strategies, so that what breaks a claim shrinks to the few calls that matter."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from astraea.testing.moves import Advance, Arrive, Cancel, Job, Move, Shape, draw_job
+
+__all__ = ["arrivals", "jobs", "moves", "streams"]
+
+
+@st.composite
+def jobs(draw: st.DrawFn, shape: Shape) -> Job:
+    """Draw a job of one to three turns with tool waits between them."""
+    return draw_job(shape, lambda low, high: draw(st.integers(low, high)))
+
+
+def arrivals(shape: Shape) -> st.SearchStrategy[Move]:
+    """Draw one job that arrives, or a burst of up to four."""
+    return st.lists(jobs(shape), min_size=1, max_size=4).map(lambda burst: Arrive(tuple(burst)))
+
+
+def moves(shape: Shape) -> st.SearchStrategy[Move]:
+    """Draw one move: arrivals, steps, or a client that goes away."""
+    return st.one_of(arrivals(shape), st.integers(1, 20).map(Advance), st.integers(0, 7).map(Cancel))
+
+
+def streams(shape: Shape, moves_max: int = 30) -> st.SearchStrategy[list[Move]]:
+    """Draw the moves of a whole run."""
+    return st.lists(moves(shape), min_size=1, max_size=moves_max)
