@@ -146,7 +146,9 @@ class _Examination:
         todo = claims - self._broken.keys()
         while todo:
             try:
-                moves = find(strategy, lambda moves: bool(self._breaks(moves, todo)), settings=within, random=self._rng())
+                moves = find(
+                    strategy, lambda moves: bool(self._breaks(moves, todo)), settings=within, random=self._rng()
+                )
             except NoSuchExample:
                 break
             except Flaky:

@@ -1,6 +1,6 @@
 """The examination as a test: a Hypothesis state machine over an adapter, for pytest and its profiles.
 
-    TestMine = conformance_machine(MyAdapter).TestCase
+TestMine = conformance_machine(MyAdapter).TestCase
 """
 
 from __future__ import annotations
