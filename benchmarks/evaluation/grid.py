@@ -125,10 +125,9 @@ class Grid:
 
     @property
     def sustained(self) -> list[Setting]:
-        """The works whose sustained rate is searched, if it is."""
-        return [
-            setting for setting in self._targets() if not setting.work.startswith("coding") and self.has("sustained")
-        ]
+        """The works whose sustained rate is searched, if it is: in full, for few jobs never fill an engine."""
+        names = [name for name in self.target_names if not name.startswith("coding") and self.has("sustained")]
+        return [self.choice.full[name] for name in names]
 
     @property
     def sweeps(self) -> list[Sweep]:

@@ -17,7 +17,7 @@ from evaluation.works import Setting
 __all__ = ["SLOWDOWN_MAX", "SUSTAINED_POLICIES", "sustained_rates"]
 
 SLOWDOWN_MAX = 2.0
-SUSTAINED_POLICIES = ("fcfs", "astraea-paper", "infercept", "mars", "continuum", "thunderagent-undecayed", "astraea")
+SUSTAINED_POLICIES = ("fcfs", "astraea-paper", "infercept", "mars", "continuum", "astraea")
 """A search takes nine runs a seed, so not everybody is searched for."""
 
 

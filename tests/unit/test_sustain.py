@@ -8,6 +8,7 @@ import pytest
 
 from astraea.cli.app import run
 from astraea.errors import UsageError
+from astraea.simulator import sustain
 from astraea.simulator.experiment import run_experiment
 from astraea.simulator.scenario import Scenario
 from astraea.simulator.sustain import PROBES, find_sustained, highest_passing
@@ -53,6 +54,23 @@ def test_its_mean_slowdown_is_that_of_a_run_at_the_rate_found():
     slowdowns = report.slowdowns["job-fcfs"]
     assert sum(slowdowns) / len(slowdowns) == pytest.approx(sustained.mean_slowdown, rel=1e-3)
     assert percentile(slowdowns, 100) > 3.0
+
+
+def test_seeds_that_cannot_save_a_rate_are_not_run(monkeypatch):
+    ran = []
+    inner = sustain.run_all
+
+    def watched(requests, **options):
+        ran.append(requests[0].seed)
+        return inner(requests, **options)
+
+    monkeypatch.setattr(sustain, "run_all", watched)
+    more = Scenario(workload="calculator", jobs=100)
+    one, two = (find_sustained(more, 1.3, policies=["fcfs"], seeds=seeds, workers=1).policies[0] for seeds in (1, 2))
+    assert len(ran) < PROBES + 2 * PROBES
+    load, slowdown = max(one.probes)
+    assert slowdown > 2 * 1.3, "the first seed alone is too slow for a mean of two"
+    assert dict(two.probes)[load] == pytest.approx(slowdown / 2)
 
 
 def test_a_looser_target_is_sustained_at_a_higher_rate():

@@ -50,7 +50,10 @@ class Sustained:
     is_highest_tried: bool
     """The grid ends here: what the policy sustains may be more."""
     probes: tuple[tuple[float, float], ...]
-    """Every load that was tried and the mean slowdown there, in the order of trial."""
+    """Every load that was tried and the mean slowdown there, in the order of trial.
+
+    Above the target it may be a lower bound: once the first seeds are too slow for any mean, the others are not run.
+    """
 
 
 @frozen(slots=True, kw_only=True)
@@ -196,9 +199,10 @@ def _search(search: _Search, on_progress: Callable[[int, int], None]) -> Sustain
 
 
 def _mean_slowdown(search: _Search, load: float, on_progress: Callable[[int], None]) -> float:
+    """Return the mean over the seeds, or, once it is sure to be above the target, a lower bound of it."""
     rate = load * search.capacity_jobs_per_s
-    means: list[float] = []
-    done = 0
+    count = len(search.drawn)
+    total, done = 0.0, 0
     for seed, drawn in enumerate(search.drawn):
         request = RunRequest(
             policy=search.policy,
@@ -209,6 +213,9 @@ def _mean_slowdown(search: _Search, load: float, on_progress: Callable[[int], No
         )
         before = done
         (result,) = run_all([request], on_progress=lambda now, _, before=before: on_progress(before + now))  # type: ignore[misc]
-        means.append(fmean(slowdowns_of(settled_jobs(result, search.warmup_share))))
+        total += fmean(slowdowns_of(settled_jobs(result, search.warmup_share)))
         done += len(drawn)
-    return round(fmean(means), 6)
+        if total > count * search.slowdown_max:
+            on_progress(sum(len(jobs) for jobs in search.drawn))
+            break
+    return round(total / count, 6)
