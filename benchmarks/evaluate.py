@@ -37,7 +37,7 @@ from evaluation.works import settings_of
 
 QUICK_WORKS = ("infercept-mix", "bfcl", "swebench")
 QUICK_LOADS = (0.8, 0.95)
-QUICK_JOBS_LIMIT = 240
+QUICK_LIMIT = 240
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
@@ -46,7 +46,9 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--traces", type=Path, help="folder of .jsonl traces, each of which is replayed")
     parser.add_argument("--quick", action="store_true", help="one seed, two loads, three workloads: minutes")
     parser.add_argument("--jobs-limit", type=int, help="shrink every work: 600 is all of it, 60 a tenth")
-    parser.add_argument("--targets-limit", type=int, help="the same for the works and loads that targets are judged at")
+    parser.add_argument(
+        "--limit-of", type=_limits, default={}, metavar="SECTION=N,...", help="another limit for some sections"
+    )
     parser.add_argument("--works", type=_names, help="with commas between; by default all")
     parser.add_argument("--policies", type=_names, default=list(contenders()), help="with commas between")
     parser.add_argument("--loads", type=_numbers, default=list(LOADS), help="with commas between")
@@ -74,30 +76,28 @@ def chosen(options: argparse.Namespace) -> Choice:
     """Return what the options ask for; :class:`~astraea.errors.UsageError` for what cannot be."""
     for section in options.sections:
         check_name("section", section, SECTIONS)
+    for section in options.limit_of:
+        check_name("section", section, SECTIONS)
+    limits = {section: options.limit_of.get(section, options.jobs_limit) for section in SECTIONS}
     if options.quick:
-        limit = options.jobs_limit or QUICK_JOBS_LIMIT
-        settings = settings_of(None, limit, options.works or QUICK_WORKS)
+        settings = settings_of(None, options.jobs_limit or QUICK_LIMIT, options.works or QUICK_WORKS)
         return Choice(
-            settings=settings,
-            full=settings,
-            loads=QUICK_LOADS,
-            seeds=1,
-            policies=_ordered(options),
-            sections=("loads",),
-        )
+            settings=dict.fromkeys(SECTIONS, settings), loads=QUICK_LOADS, seeds=1,
+            policies=check_policies(options.policies), sections=("loads",),
+        )  # fmt: skip
     return Choice(
-        settings=settings_of(options.traces, options.jobs_limit, options.works),
-        full=settings_of(options.traces, options.targets_limit or options.jobs_limit, options.works),
+        settings={section: settings_of(options.traces, limit, options.works) for section, limit in limits.items()},
         loads=options.loads,
         hosts=options.hosts,
         seeds=options.seeds,
-        policies=_ordered(options),
+        policies=check_policies(options.policies),
         sections=options.sections,
     )
 
 
-def _ordered(options: argparse.Namespace) -> tuple[str, ...]:
-    return check_policies(options.policies)
+def _limits(text: str) -> dict[str, int]:
+    """Return the limits by section; argparse tells what is wrong with another form."""
+    return {section: int(limit) for section, _, limit in (pair.partition("=") for pair in _names(text))}
 
 
 def command_of(arguments: list[str]) -> str:

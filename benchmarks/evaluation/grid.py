@@ -8,7 +8,7 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from evaluation.cells import Cell, Point
-from evaluation.contenders import STRONG_RIVALS, contenders
+from evaluation.contenders import RIVALS, STRONG_RIVALS, contenders
 from evaluation.variants import ABLATIONS, BYPASS_BOUNDS, NOISES
 from evaluation.works import TARGET_WORKS, Setting
 
@@ -20,6 +20,8 @@ HOST_LOADS = (0.95, 1.1, 1.25)
 PRESSED = (0.95, 1.1)
 """Loads at which parts are taken out and the bound is swept."""
 SECTIONS = ("targets", "loads", "hosts", "bounds", "ablation", "left-out", "noise", "sensitivity", "sustained")
+_TIED = {"noise": "targets", "left-out": "targets", "sustained": "targets"}
+"""Sections that have the jobs of another: they are judged beside it."""
 _SENSITIVITY_WORKS = ("infercept-mix", "swebench", "bfcl")
 _SENSITIVITY_LOAD = 0.95
 
@@ -28,9 +30,8 @@ _SENSITIVITY_LOAD = 0.95
 class Choice:
     """What part of the whole is asked for."""
 
-    settings: Mapping[str, Setting]
-    full: Mapping[str, Setting]
-    """The target works with as many jobs as the targets are judged with; the rest may be smaller."""
+    settings: Mapping[str, Mapping[str, Setting]]
+    """By section, the works by name: a section may have more jobs than another."""
     loads: Sequence[float] = LOADS
     hosts: Sequence[float] = HOSTS
     seeds: int = 3
@@ -54,69 +55,60 @@ class Grid:
     def __init__(self, choice: Choice) -> None:
         self.choice = choice
 
-    def _targets(self) -> list[Setting]:
-        """The target works that are there; generated ``swebench`` in the place of a trace that is not."""
-        settings = self.choice.settings
-        return [settings[name] for name in _target_names(settings)]
-
-    @property
-    def target_names(self) -> list[str]:
-        """The target works that are there in full."""
-        return _target_names(self.choice.full)
-
-    @property
-    def targets(self) -> list[Point]:
-        """The target works in full where the engine is full: what the targets are judged by."""
-        full = self.choice.full
-        return [Point(setting=full[name], load=load) for name in self.target_names for load in PRESSED]
-
     def has(self, section: str) -> bool:
         """Tell whether a section was asked for."""
         return section in self.choice.sections
 
+    def works(self, section: str) -> list[Setting]:
+        """Return the target works of a section; generated ``swebench`` in the place of a trace that is not there."""
+        settings = self.choice.settings[_TIED.get(section, section)]
+        names = [name if name in settings else Path(name).stem for name in TARGET_WORKS]
+        return [settings[name] for name in names if name in settings]
+
+    def _pressed(self, section: str) -> list[Point]:
+        return [Point(setting=setting, load=load) for setting in self.works(section) for load in PRESSED]
+
+    @property
+    def targets(self) -> list[Point]:
+        """The target works where the engine is full: what most targets are judged by."""
+        return self._pressed("targets")
+
     @property
     def loads(self) -> list[Point]:
         """All works without a host pool."""
-        return [
-            Point(setting=setting, load=load) for setting in self.choice.settings.values() for load in self.choice.loads
-        ]
+        settings = self.choice.settings["loads"].values()
+        return [Point(setting=setting, load=load) for setting in settings for load in self.choice.loads]
 
     @property
     def hosts(self) -> list[Point]:
         """The target works with host pools."""
         return [
             Point(setting=setting.with_host(host), load=load)
-            for setting in self._targets()
+            for setting in self.works("hosts")
             for host in self.choice.hosts
             for load in HOST_LOADS
         ]
 
     @property
     def judged(self) -> list[Point]:
-        """All points at which all policies meet, each once."""
+        """All points at which the policies meet, each once."""
         sections = {"targets": self.targets, "loads": self.loads, "hosts": self.hosts}
         return list(dict.fromkeys(point for name, points in sections.items() if self.has(name) for point in points))
 
     @property
-    def pressed(self) -> list[Point]:
-        """The target works where the engine is full."""
-        return [Point(setting=setting, load=load) for setting in self._targets() for load in PRESSED]
+    def bounds(self) -> list[Point]:
+        """Where the bound is swept."""
+        return self._pressed("bounds")
+
+    @property
+    def parts(self) -> list[Point]:
+        """Where parts are taken out."""
+        return self._pressed("ablation")
 
     @property
     def with_swap(self) -> list[Point]:
-        """The target works where swapping is possible."""
-        return [Point(setting=setting.with_host(4.0), load=load) for setting in self._targets() for load in PRESSED]
-
-    @property
-    def traces(self) -> list[Point]:
-        """The traces where the engine is full; those of the targets in full, for that is where entries come again."""
-        full = {name: self.choice.full[name] for name in self.target_names}
-        settings = [
-            full.get(work, setting)
-            for work, setting in self.choice.settings.items()
-            if setting.scenario.trace is not None
-        ]
-        return [Point(setting=setting, load=load) for setting in settings for load in PRESSED]
+        """Where swapping is possible and taken out."""
+        return [evolve(point, setting=point.setting.with_host(4.0)) for point in self.parts]
 
     @property
     def noisy(self) -> list[Point]:
@@ -124,10 +116,18 @@ class Grid:
         return [point for point in self.targets if point.load == _SENSITIVITY_LOAD]
 
     @property
+    def traces(self) -> list[Point]:
+        """The traces where the engine is full."""
+        settings = self.choice.settings["targets"].values()
+        traces = [setting for setting in settings if setting.scenario.trace is not None]
+        return [Point(setting=setting, load=load) for setting in traces for load in PRESSED]
+
+    @property
     def sustained(self) -> list[Setting]:
-        """The works whose sustained rate is searched, if it is: in full, for few jobs never fill an engine."""
-        names = [name for name in self.target_names if not name.startswith("coding") and self.has("sustained")]
-        return [self.choice.full[name] for name in names]
+        """The works whose sustained rate is searched, if it is."""
+        if not self.has("sustained"):
+            return []
+        return [setting for setting in self.works("sustained") if not setting.work.startswith("coding")]
 
     @property
     def sweeps(self) -> list[Sweep]:
@@ -142,7 +142,7 @@ class Grid:
     def _sweep(
         self, what: str, unit: str, values: Sequence[float], change: Callable[[Setting, float], Setting]
     ) -> Sweep:
-        settings = self.choice.settings
+        settings = self.choice.settings["sensitivity"]
         works = [settings[name] for name in _SENSITIVITY_WORKS if name in settings]
         places = tuple(
             (
@@ -152,6 +152,15 @@ class Grid:
             for value in values
         )
         return Sweep(what=what, unit=unit, places=places)
+
+    def sizes(self) -> str:
+        """Return in words how many jobs of a seed each section has of each work; sections that are alike together."""
+        alike: dict[str, list[str]] = {}
+        for section in self.choice.sections:
+            settings = self.choice.settings[_TIED.get(section, section)]
+            jobs = ", ".join(f"{setting.scenario.jobs:,} of {work}" for work, setting in settings.items())
+            alike.setdefault(jobs, []).append(section)
+        return "; ".join(f"for {' and '.join(sections)}: {jobs}" for jobs, sections in alike.items())
 
     def cells(self) -> list[Cell]:
         """Return all runs, each once: of every section the first seed first."""
@@ -164,33 +173,31 @@ class Grid:
 
     def _pairs(self, section: str) -> Iterator[tuple[Point, str]]:
         policies = self.choice.policies
+        rivals = [policy for policy in policies if policy in RIVALS or policy in {"astraea", "srpt-oracle"}]
         match section:
             case "targets":
-                yield from _all(self.targets, policies)
+                yield from _all(self.targets, rivals)
             case "loads":
                 yield from _all(self.loads, policies)
             case "hosts":
-                yield from _all(self.hosts, [*policies, "astraea-no-guard"])
+                yield from _all(self.hosts, [*rivals, "astraea-no-guard"])
             case "bounds":
-                yield from _all(self.pressed, ["astraea-no-guard", *(f"astraea-k-{bound}" for bound in BYPASS_BOUNDS)])
+                bounds = [f"astraea-k-{bound}" for bound in BYPASS_BOUNDS]
+                yield from _all(self.bounds, ["astraea", "astraea-no-guard", *bounds])
             case "ablation":
-                yield from _all(self.pressed, [name for name in ABLATIONS if name != "astraea-no-swap"])
+                yield from _all(self.parts, ["astraea", *(name for name in ABLATIONS if name != "astraea-no-swap")])
                 yield from _all(self.with_swap, ["astraea", "astraea-no-swap"])
             case "left-out":
                 yield from _all(self.traces, ["astraea", "astraea-left-out"])
             case "noise":
-                yield from _all(self.noisy, [*(f"astraea-noise-{times}" for times in NOISES), "astraea-adversarial"])
+                noises = [f"astraea-noise-{times}" for times in NOISES]
+                yield from _all(self.noisy, ["astraea", *noises, "astraea-adversarial"])
             case "sensitivity":
                 for sweep in self.sweeps:
                     for _, points in sweep.places:
                         yield from _all(points.values(), ["astraea", *STRONG_RIVALS])
             case _:
                 return  # what is sustained is no cell
-
-
-def _target_names(settings: Mapping[str, Setting]) -> list[str]:
-    names = [name if name in settings else Path(name).stem for name in TARGET_WORKS]
-    return [name for name in names if name in settings]
 
 
 def _all(points: Iterable[Point], policies: Sequence[str]) -> Iterator[tuple[Point, str]]:

@@ -59,7 +59,7 @@ class Page:
             ("Against load", by_load if grid.has("loads") else []),
             ("With a host pool", by_host if grid.has("hosts") else []),
             ("The tail and the bound", self._if(
-                "bounds", text.BOUND, [*shown["frontier"], *sections.bounds(results, grid.pressed)])),
+                "bounds", text.BOUND, [*shown["frontier"], *sections.bounds(results, grid.bounds)])),
             ("Sustained load", self._if("sustained", text.SUSTAINED, sections.sustained_section(self.sustained))),
             ("What each part is worth", self._if("ablation", text.PARTS, sections.parts(results, grid))),
             ("Wrong predictions", self._if("noise", text.NOISE, sections.noise(results, grid.noisy))),
@@ -76,13 +76,10 @@ class Page:
 
     def _head(self) -> list[str]:
         choice = self.grid.choice
-        sizes, full = (
-            ", ".join(f"{setting.scenario.jobs:,} of {work}" for work, setting in settings.items())
-            for settings in (choice.settings, {name: choice.full[name] for name in self.grid.target_names})
-        )
+        sizes = self.grid.sizes()
         introduction = text.INTRODUCTION.format(
             count=len(RIVALS), rivals=_names(RIVALS), own=_names(OWN[1:]), oracles=_names(ORACLES),
-            favoured=_names(FAVOURED), sizes=sizes, full=full, seeds=choice.seeds,
+            favoured=_names(FAVOURED), sizes=sizes, seeds=choice.seeds,
         )  # fmt: skip
         made = "This page is made, pictures included, by the command below, and not edited."
         return ["# Against every rival", "", made, "", f"    {self.command}", "", introduction, ""]

@@ -46,8 +46,8 @@ def draw_all(folder: Path, results: Results, grid: Grid) -> dict[str, str]:
     if at_load:
         draw_slowdowns(file("slowdown"), at_load, policies, results)
         captions["slowdown"] = f"Share of the jobs with at most a slowdown, at load {_CDF_LOAD:g}"
-    pressed = ran(grid.pressed)
-    if pressed:
+    pressed = ran(grid.bounds)
+    if pressed and grid.has("bounds"):
         draw_frontier(file("frontier"), pressed, policies, results)
         captions["frontier"] = "Mean against p99 JCT over the bypass bound"
     return {name: f"![{caption}]({folder.name}/{file(name).name})" for name, caption in captions.items()}

@@ -54,10 +54,13 @@ class Results:
 
     def ratio(self, point: Point, policy: str, other: str, figure: str = MEAN) -> float | None:
         """Return the mean over the seeds of a figure over the other's figure of the same seed."""
-        pairs = list(zip(self.runs(point, policy), self.runs(point, other), strict=False))
-        if not pairs:
-            return None
-        return fmean(getattr(own.verdict, figure) / getattr(its.verdict, figure) for own, its in pairs)
+        ratios = self.ratios(point, policy, other, figure)
+        return fmean(ratios) if ratios else None
+
+    def ratios(self, point: Point, policy: str, other: str, figure: str = MEAN) -> list[float]:
+        """Return the ratio of each seed, or none."""
+        pairs = zip(self.runs(point, policy), self.runs(point, other), strict=False)
+        return [getattr(own.verdict, figure) / getattr(its.verdict, figure) for own, its in pairs]
 
     def best_rival(self, point: Point, policy: str, figure: str = MEAN) -> Best | None:
         """Return the published rival with the largest ratio against it, and that ratio; ``None`` where none ran."""

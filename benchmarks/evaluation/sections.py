@@ -29,14 +29,25 @@ def by_point(results: Results, points: Iterable[Point], policy: str = "astraea")
             continue
         low_high = results.tail_interval(point, policy, tail.rival)
         interval = f" ({low_high[0]:.2f} to {low_high[1]:.2f})" if low_high else ""
+        seeds = results.ratios(point, policy, best.rival)
+        spread = f" ({min(seeds):.2f} to {max(seeds):.2f})" if len(seeds) > 1 else ""
         rows.append(
             [
                 place(point), best.rival, seconds(results.figure(point, best.rival, MEAN)),
-                seconds(results.figure(point, policy, MEAN)), ratio(best.ratio),
+                seconds(results.figure(point, policy, MEAN)), f"{ratio(best.ratio)}{spread}",
                 ratio(results.ratio(point, policy, _ORACLE)), tail.rival, f"{ratio(tail.ratio)}{interval}",
             ]
         )  # fmt: skip
-    headers = ["where", "best by mean", "s", "astraea, s", "ratio", "over the mark", "best by p99", "p99 ratio (95 %)"]
+    headers = [
+        "where",
+        "best by mean",
+        "s",
+        "astraea, s",
+        "ratio (seeds)",
+        "over the mark",
+        "best by p99",
+        "p99 ratio (95 %)",
+    ]
     return table(headers, rows, texts=2)
 
 
@@ -59,12 +70,12 @@ def parts(results: Results, grid: Grid) -> list[str]:
     """Return what each part is worth: mean JCT without it over mean JCT with it, and a word on the control."""
     rows = []
     for policy, variant in ABLATIONS.items():
-        points = grid.with_swap if policy == "astraea-no-swap" else grid.pressed
+        points = grid.with_swap if policy == "astraea-no-swap" else grid.parts
         cells = [ratio(results.ratio(point, policy, "astraea")) for point in points]
         if any(cells):
             rows.append([variant.what, *cells])
-    lines = table(["without", *(place(point) for point in grid.pressed)], rows)
-    return [*lines, *_control(results, grid.pressed)]
+    lines = table(["without", *(place(point) for point in grid.parts)], rows)
+    return [*lines, *_control(results, grid.parts)]
 
 
 def _control(results: Results, points: Sequence[Point]) -> list[str]:

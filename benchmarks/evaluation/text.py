@@ -23,13 +23,12 @@ jobs at the same times. What each rival is and what it assumes stands in its fil
 counted as rivals: {own}, which order otherwise but use Astraea's memory rules, and {oracles}, which are told
 the future. Told the true length of each turn, as their papers assume, and counted: {favoured}.
 
-Jobs of a seed where targets are judged: {full}. Elsewhere: {sizes}. Seeds: {seeds}. JCT is a job's completion
-time, from its arrival to its last token, tool waits included; the first tenth of the jobs by arrival is not
-counted, and each run goes on until all jobs are done, so that above a load of 1 the figures grow with the
-number of jobs. A load of 1 is the throughput of jobs in order of arrival under Astraea's memory rules when all
-are there at once: a policy that loses caches is past its own limit before that. Engines: gptj-6b-a100 for
-infercept-mix, llama-8b-h100 for all else. Tool waits of coding_requests are cut to 120 s, and its jobs of one
-turn are left out."""
+Jobs of a seed {sizes}. Seeds: {seeds}. JCT is a job's completion time, from its arrival to its last token, tool
+waits included; the first tenth of the jobs by arrival is not counted, and each run goes on until all jobs are
+done, so that above a load of 1 the figures grow with the number of jobs. A load of 1 is the throughput of jobs
+in order of arrival under Astraea's memory rules when all are there at once: a policy that loses caches is past
+its own limit before that. Engines: gptj-6b-a100 for infercept-mix, llama-8b-h100 for all else. Tool waits of
+coding_requests are cut to 120 s, and its jobs of one turn are left out."""
 
 BY_POINT = """\
 Ratios are Astraea's figure over the rival's: below 1 Astraea is ahead. The best rival is the one against which

@@ -15,11 +15,11 @@ from astraea.simulator.verdict import SeedVerdict
 from evaluation import running
 from evaluation.cells import Answer, Cell, Point, key_of
 from evaluation.contenders import FAVOURED, ORACLES, OWN, RIVALS
-from evaluation.grid import Choice, Grid
+from evaluation.grid import SECTIONS, Choice, Grid
 from evaluation.losses import losses
 from evaluation.results import TAIL, Results
 from evaluation.running import Store, answers
-from evaluation.targets import Finding, findings
+from evaluation.targets import Finding, findings, place
 from evaluation.works import settings_of
 
 TINY = ["--works", "bfcl", "--jobs-limit", "8", "--workers", "1", "--seeds", "2"]
@@ -50,6 +50,10 @@ def answer(mean_s, tail_s, *, slowdowns=(1.0, 3.0), bypass=(0, 10)):
         **figures,
     )  # fmt: skip
     return Answer(verdict=verdict, jct_s=(mean_s, tail_s), slowdowns=slowdowns, wall_s=0.0)
+
+
+def everywhere(settings):
+    return dict.fromkeys(SECTIONS, settings)
 
 
 def test_a_run_that_is_kept_is_not_made_again_and_a_broken_file_is(tmp_path, cell, monkeypatch):
@@ -135,7 +139,7 @@ def test_ratios_are_means_over_the_seeds_and_the_best_rival_is_the_hardest(cell)
 
 
 def test_the_page_says_first_where_rivals_are_better(cell):
-    choice = Choice(settings={"bfcl": cell.point.setting}, full={}, loads=(1.1,), seeds=1, sections=("loads",))
+    choice = Choice(settings=everywhere({"bfcl": cell.point.setting}), loads=(1.1,), seeds=1, sections=("loads",))
     runs = {"astraea": answer(30, 40, bypass=(11, 10)), "fcfs": answer(20, 50), "infercept": answer(60, 30)}
     grid = Grid(choice)
     (point,) = grid.loads
@@ -163,17 +167,30 @@ def test_a_target_is_judged_at_three_decimals(value, bound, is_least, met):
 
 def test_no_run_is_in_the_grid_twice_and_each_section_adds_its_own():
     settings = settings_of(None, 8)
-    whole = Grid(Choice(settings=settings, full=settings, seeds=2)).cells()
+    whole = Grid(Choice(settings=everywhere(settings), seeds=2)).cells()
     assert len(whole) == len(set(whole))
     parts = [
-        set(Grid(Choice(settings=settings, full=settings, seeds=2, sections=(name,))).cells())
+        set(Grid(Choice(settings=everywhere(settings), seeds=2, sections=(name,))).cells())
         for name in ("loads", "hosts", "bounds", "ablation", "noise", "sensitivity")
     ]
     assert set().union(*parts) == set(whole)
     assert all(parts)
-    assert not Grid(Choice(settings=settings, full=settings, sections=("left-out", "sustained"))).cells(), (
+    assert not Grid(Choice(settings=everywhere(settings), sections=("left-out", "sustained"))).cells(), (
         "there is no trace here"
     )
+
+
+def test_a_section_may_have_more_jobs_than_the_rest_and_its_places_are_told_apart():
+    options = evaluate.parsed(
+        ["--works", "bfcl,swebench", "--jobs-limit", "60", "--limit-of", "targets=300,bounds=300"]
+    )
+    grid = Grid(evaluate.chosen(options))
+    jobs = {name: {point.setting.scenario.jobs for point in getattr(grid, name)} for name in (
+        "targets", "noisy", "loads", "hosts", "bounds", "parts")}  # fmt: skip
+    assert jobs == {"targets": {300}, "noisy": {300}, "loads": {60}, "hosts": {60}, "bounds": {300}, "parts": {60}}
+    assert [point.setting.work for point in grid.targets] == ["swebench"] * 2 + ["bfcl"] * 2
+    assert "for targets and bounds and left-out and noise and sustained: 300 of bfcl, 300 of swebench" in grid.sizes()
+    assert len({place(point) for point in grid.judged}) == len(grid.judged)
 
 
 def test_json_is_rows_of_the_promised_figures(tmp_path, capsys):
