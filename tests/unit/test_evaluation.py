@@ -11,6 +11,7 @@ import pytest
 from attrs import evolve
 
 from astraea.errors import UsageError
+from astraea.simulator.sustain import Sustained
 from astraea.simulator.verdict import SeedVerdict
 from evaluation import running
 from evaluation.cells import Answer, Cell, Point, key_of
@@ -19,6 +20,7 @@ from evaluation.grid import SECTIONS, Choice, Grid
 from evaluation.losses import losses
 from evaluation.results import TAIL, Results
 from evaluation.running import Store, answers
+from evaluation.sections import bounds, noise, parts, sustained_section
 from evaluation.targets import Finding, findings, place
 from evaluation.works import settings_of
 
@@ -153,6 +155,55 @@ def test_the_page_says_first_where_rivals_are_better(cell):
     missed = {finding.target for finding in found if not finding.met}
     assert "worst bypass over the bound" in missed
     assert "load 0.8 and above: no published rival has a lower mean JCT" in missed
+
+
+def made_up(grid, runs):
+    """Return results in which each policy has the same mean at every place where parts are taken out."""
+    cells = {
+        Cell(point=point, policy=name, seed=0): answer(mean_s, 2 * mean_s)
+        for point in [*grid.parts, *grid.targets, *grid.bounds]
+        for name, mean_s in runs.items()
+    }
+    return Results(cells, 1)
+
+
+@pytest.mark.parametrize(
+    ("shuffled_s", "sentence"),
+    [
+        (10.1, "is nowhere more than 2% higher: **the gain stays, so the class is not its cause.**"),
+        (13.0, "rises by more than 2% at 2 of 2 points and falls by as much at 0"),
+        (9.0, "The largest change is a ratio of 0.900"),
+    ],
+)
+def test_the_control_says_whether_the_class_is_the_cause(cell, shuffled_s, sentence):
+    grid = Grid(Choice(settings=everywhere({"bfcl": cell.point.setting}), seeds=1))
+    results = made_up(grid, {"astraea": 10.0, "astraea-shuffled-class": shuffled_s, "astraea-no-guard": 12.5})
+    text = "\n".join(parts(results, grid))
+    assert sentence in text
+    assert "| guard: no bound on bypassing | 1.250 | 1.250 |" in text
+    assert "| no guard | 1.250 / 1.250 | 1.250 / 1.250 |" in bounds(results, grid.bounds)
+
+
+def test_noise_is_set_against_the_undisturbed_policy_and_the_best_rival(cell):
+    grid = Grid(Choice(settings=everywhere({"bfcl": cell.point.setting}), seeds=1))
+    results = made_up(grid, {"astraea": 10.0, "astraea-noise-4": 15.0, "mars": 20.0, "fcfs": 40.0})
+    rows = noise(results, grid.noisy)
+    assert any(row.endswith("| 1.500 / 0.750 |") for row in rows)
+    assert any(row.endswith("| 1.000 / 0.500 |") for row in rows)
+
+
+def test_a_sustained_rate_is_judged_against_that_of_fcfs(cell):
+    setting = cell.point.setting
+    found = {
+        (setting, name): Sustained(
+            policy=name, rate_jobs_per_s=load, load=load, mean_slowdown=2.0, is_highest_tried=False, probes=()
+        )
+        for name, load in (("fcfs", 0.5), ("astraea", 0.6))
+    }
+    assert "| astraea | 0.6 (1.20) |" in sustained_section(found)
+    grid = Grid(Choice(settings=everywhere({"bfcl": setting}), seeds=1))
+    (finding,) = findings(Results({}, 1), grid, found)
+    assert (finding.value, finding.bound, finding.met) == (pytest.approx(1.2), 1.3, False)
 
 
 @pytest.mark.parametrize(
