@@ -9,7 +9,7 @@ from evaluation.cells import Point
 from evaluation.grid import Grid
 from evaluation.markdown import percent, ratio, seconds, table
 from evaluation.results import MEAN, TAIL, Results
-from evaluation.targets import place
+from evaluation.targets import column, place
 from evaluation.variants import ABLATIONS, BYPASS_BOUNDS, VARIANTS
 from evaluation.works import Setting
 
@@ -63,7 +63,7 @@ def bounds(results: Results, points: Sequence[Point]) -> list[str]:
         ]
         if any(cells):
             rows.append([text, *cells])
-    return table(["K", *(place(point) for point in points)], rows)
+    return table(["K", *(column(point) for point in points)], rows)
 
 
 def parts(results: Results, grid: Grid) -> list[str]:
@@ -74,7 +74,7 @@ def parts(results: Results, grid: Grid) -> list[str]:
         cells = [ratio(results.ratio(point, policy, "astraea")) for point in points]
         if any(cells):
             rows.append([variant.what, *cells])
-    lines = table(["without", *(place(point) for point in grid.parts)], rows)
+    lines = table(["without", *(column(point) for point in grid.parts)], rows)
     return [*lines, *_control(results, grid.parts)]
 
 
@@ -108,7 +108,7 @@ def noise(results: Results, points: Sequence[Point]) -> list[str]:
             cells.append(f"{ratio(own)} / {ratio(best.ratio if best else None)}" if own is not None else "")
         if any(cells):
             rows.append([what, *cells])
-    return table(["prediction", *(place(point) for point in points)], rows)
+    return table(["prediction", *(column(point) for point in points)], rows)
 
 
 def left_out(results: Results, points: Sequence[Point]) -> list[str]:

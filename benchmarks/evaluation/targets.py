@@ -14,7 +14,7 @@ from evaluation.results import TAIL, Results
 from evaluation.statistics import geometric_mean
 from evaluation.works import Setting
 
-__all__ = ["Finding", "findings", "place"]
+__all__ = ["Finding", "column", "findings", "place"]
 
 _ORACLE = "srpt-oracle"
 _WIDE = ("bfcl", "coding_requests.jsonl")
@@ -46,6 +46,11 @@ class Finding:
         if self.is_least:
             return self.bound / max(self.value, 1e-9)
         return self.value / self.bound if self.bound else self.value
+
+
+def column(point: Point) -> str:
+    """Return a point as the head of a column, whose table says the rest."""
+    return f"{point.setting.work} at {point.load:g}"
 
 
 def place(point: Point) -> str:
