@@ -27,7 +27,7 @@ def losses(results: Results, grid: Grid, found: Sequence[Finding]) -> list[str]:
     )
     tail_text = (
         f"**Tail.** At {len(tails)} of {count} points some published rival has the lower p99 JCT{_clearly(tails)}. "
-        "The interval is a bootstrap over jobs, the same for both; where it holds 1, these runs do not tell the two apart."
+        "The interval is a bootstrap over jobs, the same for both; where it holds 1, the two are not told apart."
     )
     lines = ["## Where Astraea is behind", "", mean_text, ""]
     lines += table(headers, [row[:5] for row in behind], texts=2) if behind else []
