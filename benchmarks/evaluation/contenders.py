@@ -19,8 +19,8 @@ RIVALS = tuple(name for name in policy_names() if name not in OWN and name not i
 FAVOURED = tuple(name for name in RIVALS if make_policy(name, Limits(device_blocks=1)).clairvoyant)
 """Rivals that are told the true length of each turn, as their papers assume; they count all the same."""
 
-STRONG_RIVALS = ("astraea-paper", "infercept", "mars", "continuum", "thunderagent-undecayed")
-"""Those that a sensitivity is shown beside: the ones that come first somewhere in the grid."""
+STRONG_RIVALS = ("astraea-paper", "infercept", "mars", "continuum", "thunderagent", "thunderagent-undecayed")
+"""Those that a sensitivity is shown beside: the paper's own, and the ones that come first where memory is short."""
 
 
 def contenders() -> tuple[str, ...]:
