@@ -56,6 +56,7 @@ EXTRA_PACKAGES = {
         "transformers",
     },
     "fleet": {"openai"},
+    "server": {"fastapi", "h11", "prometheus_client", "pydantic", "starlette", "structlog", "uvicorn"},
     "cli": {"matplotlib", "numpy", "rich", "structlog", "typer"},
 }
 """What a unit may import beyond the base install: what its extra brings."""

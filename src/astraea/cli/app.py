@@ -20,7 +20,7 @@ from astraea.cli.torture import torture_command
 from astraea.cli.trace_commands import check, explain, export, replay
 from astraea.errors import TraceError, UsageError
 
-__all__ = ["app", "run"]
+__all__ = ["app", "run", "run_app"]
 
 app = typer.Typer(
     add_completion=False,
@@ -66,14 +66,19 @@ def _root(
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; errors that are nobody's mistake come through."""
+    return run_app(app, "astraea", arguments)
+
+
+def run_app(command: typer.Typer, name: str, arguments: Sequence[str]) -> int:
+    """Run a command that people call ``name``, and return its exit code."""
     try:
-        outcome = app(args=list(arguments), prog_name="astraea", standalone_mode=False)
+        outcome = command(args=list(arguments), prog_name=name, standalone_mode=False)
     except typer.Exit as ended:
         return ended.exit_code
     except (UsageError, TraceError) as error:
-        return _mistake(str(error))
+        return _mistake(name, str(error))
     except (KeyboardInterrupt, typer.Abort):
-        print("astraea: interrupted", file=sys.stderr)
+        print(f"{name}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has left: no error, and nothing more to write
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -83,10 +88,10 @@ def run(arguments: Sequence[str]) -> int:
         sentence = getattr(error, "format_message", None)
         if sentence is None:
             raise
-        return _mistake(sentence())
+        return _mistake(name, sentence())
     return outcome if isinstance(outcome, int) else 0
 
 
-def _mistake(sentence: str) -> int:
-    print(f"astraea: {' '.join(sentence.split())}", file=sys.stderr)
+def _mistake(name: str, sentence: str) -> int:
+    print(f"{name}: {' '.join(sentence.split())}", file=sys.stderr)
     return 2

@@ -118,6 +118,10 @@ class Engine:
         """Ask that nothing more is admitted."""
         self._ask(lambda: self._verbs.offer(Drain(self._verbs.now_us())))
 
+    def view(self, told: Callable[[Snapshot], None]) -> None:
+        """Ask for a snapshot as of between two steps; ``told`` gets it in the engine's thread, if it is not closed."""
+        self._ask(lambda: told(self.snapshot()))
+
     def _ask(self, what: Callable[[], object], answer: Answer | None = None) -> None:
         self._inbox.append((what, answer))
         self._news.set()
