@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
+import random
 import threading
 
 import torch
@@ -21,6 +23,7 @@ from astraea.executor.runner import Engine
 from astraea.executor.sampling import Sampling
 from astraea.executor.steps import Steps
 from astraea.executor.swap import make_copier, moves_of
+from astraea.executor.toy import toy_model
 from astraea.policy.limits import EngineCosts, Limits
 
 BLOCK = 4
@@ -195,3 +198,34 @@ def nothing_is_waited_for(device, monkeypatch, asked):
     for i, told in enumerate(answers):
         assert told.finish is Finish.LENGTH, told.error
         assert i % 2 or tuple(told.tokens) == answer(i, 0)
+
+
+@functools.cache
+def _toy(device):
+    return LoadedModel(toy_model().to(device), None, "toy", "")
+
+
+def toy_answers(device, *, flex):
+    """What the toy says to eight prompts of very different length, whose pieces are computed beside decoding turns."""
+    dice = random.Random(0)
+    with Engine(_toy(device), Limits(device_blocks=100, step_tokens_max=48), flex=flex) as engine:
+        asked = [
+            engine.submit(
+                TurnRequest(
+                    session_id=f"s{i}", job_id=f"j{i}", turn_id=f"t{i}", shared_prefix_tokens=0,
+                    max_output_tokens=3 + 3 * i,
+                    prompt=[dice.randrange(3, 2_048) for _ in range((1, 200, 31, 16, 90, 7, 47, 150)[i])],
+                    stop_tokens=frozenset(),
+                )
+            )
+            for i in range(8)
+        ]  # fmt: skip
+        engine.run_until_idle()
+    return [(told.finish, tuple(told.tokens)) for told in asked]
+
+
+def flex_says_the_same(device):
+    """Compiled FlexAttention over the pool gives the tokens that SDPA over gathered blocks gives."""
+    expected = toy_answers(device, flex=False)
+    assert {finish for finish, _ in expected} == {Finish.LENGTH}
+    assert toy_answers(device, flex=True) == expected

@@ -33,7 +33,7 @@ class Sequences:
         """Compute ``tokens[i]`` tokens of each sequence in each step (0: it is left out); return logits by sequence."""
         indices = [i for i, n in enumerate(tokens) if n]
         rows = [Row(self.tables[i], self.done[i], tokens[i]) for i in indices]
-        batch = RaggedBatch(self.paged.pool, rows)
+        batch = self.paged.batch(rows)
         order = [indices[i] for i in batch.order]
         for step in range(steps):
             if step:

@@ -38,6 +38,17 @@ def test_json_has_the_promised_keys_for_each_model(capsys):
     assert toy["ratio_generate"] == pytest.approx(ragged["engine"] / ragged["generate"])
 
 
+@pytest.mark.usefixtures("_short")
+@pytest.mark.parametrize("flags", [[], ["--flex"]])
+def test_decode_steps_by_flex_attention_are_timed_where_asked(flags, capsys, monkeypatch):
+    monkeypatch.setattr(speed, "decode_ms", lambda _loaded, *, flex=False: {128: 2.0 if flex else 1.0})
+    monkeypatch.setattr(speed, "copy_ratio", lambda _loaded: 1.0)
+    assert run(["bench", "executor", "--model", "toy", "--rounds", "1", "--json", *flags]) == 0
+    toy = json.loads(capsys.readouterr().out)["toy"]
+    assert toy["decode_step_ms_of_8_turns"] == {"128": 1.0}
+    assert toy.get("decode_step_ms_of_8_turns_flex") == ({"128": 2.0} if flags else None)
+
+
 def test_the_sizes_are_those_promised():
     assert (speed.PROMPTS, speed.NEW_TOKENS) == (32, 64)
     equal, ragged = (speed.prompts_of(kind, 2_048, 0) for kind in (speed.EQUAL, speed.RAGGED))

@@ -25,3 +25,8 @@ def test_answers_are_those_of_generate_with_caches_that_go_to_the_host(cuda):
 @pytest.mark.parametrize("sampling", [{}, {"logprobs": 2}, on_device.HARDEST])
 def test_preparing_the_next_step_asks_the_device_for_nothing(cuda, sampling, monkeypatch):
     on_device.nothing_is_waited_for(cuda, monkeypatch, Sampling(**sampling))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own compiler raises it
+def test_compiled_flex_attention_says_what_gathered_blocks_say(cuda):
+    on_device.flex_says_the_same(cuda)

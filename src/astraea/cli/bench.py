@@ -69,6 +69,7 @@ def bench_executor(
         str | None, typer.Option(help="toy, default, a folder or a name on the hub; toy and default if none is named.")
     ] = None,
     rounds: Annotated[int, typer.Option(help="Rounds to time; the median counts.")] = 5,
+    flex: Annotated[bool, typer.Option("--flex", help="Also time decode steps by compiled FlexAttention.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Measure tokens a second for 32 prompts x 64 new tokens, beside transformers' generate and generate_batch.
@@ -80,7 +81,7 @@ def bench_executor(
     """
     if rounds < 1:
         raise UsageError(f"the number of rounds must be at least 1, not {rounds}")
-    measured = {name: _measured(name, rounds) for name in ([model] if model else ["toy", "default"])}
+    measured = {name: _measured(name, rounds, flex=flex) for name in ([model] if model else ["toy", "default"])}
     if as_json:
         print(json.dumps(measured, indent=2))
         return
@@ -94,7 +95,7 @@ def _cell(value: object) -> str:
     return f"{value:,.2f}" if isinstance(value, float) else str(value)
 
 
-def _measured(name: str, rounds: int) -> dict[str, object]:
+def _measured(name: str, rounds: int, *, flex: bool) -> dict[str, object]:
     """Return the figures of one model by name; the two ratios to ``transformers`` are those of ragged lengths."""
     loaded = load(name, "cpu", None, 1)
     from astraea.executor.machine import device_words
@@ -102,7 +103,7 @@ def _measured(name: str, rounds: int) -> dict[str, object]:
 
     tell(f"measuring {loaded.note}")
     equal, ragged = race(loaded, EQUAL, rounds=rounds), race(loaded, RAGGED, rounds=rounds)
-    return {
+    figures: dict[str, object] = {
         "note": loaded.note,
         "device": device_words(loaded),
         "ratio_generate_batch": ragged.ratio_generate_batch,
@@ -113,6 +114,11 @@ def _measured(name: str, rounds: int) -> dict[str, object]:
         "tokens_per_s": {EQUAL: _speeds(equal), RAGGED: _speeds(ragged)},
         "decode_step_ms_of_8_turns": {str(context): value for context, value in decode_ms(loaded).items()},
     }
+    if flex:
+        tell("compiling FlexAttention")
+        costs = decode_ms(loaded, flex=True)
+        figures["decode_step_ms_of_8_turns_flex"] = {str(context): value for context, value in costs.items()}
+    return figures
 
 
 def _speeds(one: Race) -> dict[str, object]:

@@ -6,6 +6,7 @@ that the same model still answers ``generate``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -15,7 +16,8 @@ from transformers.masking_utils import sdpa_mask
 
 from astraea.executor.blocks import BlockPool
 from astraea.executor.families import kv_shape
-from astraea.executor.ragged import RaggedBatch
+from astraea.executor.flex import FlexDecoding
+from astraea.executor.ragged import RaggedBatch, Row
 
 __all__ = ["IMPLEMENTATION", "PagedModel", "paged_attention"]
 
@@ -45,14 +47,26 @@ AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
 class PagedModel:
     """A decoder whose KV stands in a pool of blocks."""
 
-    def __init__(self, model: PreTrainedModel, blocks: int, block_tokens: int) -> None:
-        """Raise :class:`UnsupportedModelError` for a family that is not known, or where the pool finds no room."""
+    def __init__(self, model: PreTrainedModel, blocks: int, block_tokens: int, *, flex: bool = False) -> None:
+        """With ``flex`` decoding turns attend by compiled FlexAttention, else over gathered blocks by SDPA.
+
+        Raises :class:`UnsupportedModelError` for a family that is not known, and :class:`UsageError` where the pool
+        finds no room or nothing can be compiled.
+        """
         shape = kv_shape(model)
         model.set_attn_implementation(IMPLEMENTATION)
         self.model = model
         self.pool = BlockPool(shape, blocks, block_tokens)
+        self._flex: FlexDecoding | None = None
+        if flex:
+            scale = next(part.scaling for part in model.modules() if hasattr(part, "scaling"))
+            self._flex = FlexDecoding(self.pool, model.config.num_attention_heads, cast("float", scale))
         # Any mask of four dimensions keeps the model from making one of its own, which nobody would read.
         self._no_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=shape.device)
+
+    def batch(self, rows: Sequence[Row]) -> RaggedBatch:
+        """Return a batch of these rows over the model's pool."""
+        return RaggedBatch(self.pool, rows, self._flex)
 
     @torch.inference_mode()
     def forward(self, batch: RaggedBatch, tokens: torch.Tensor, sampling: torch.Tensor) -> torch.Tensor:

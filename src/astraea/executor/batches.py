@@ -14,7 +14,7 @@ from astraea.errors import AstraeaError
 from astraea.executor.attention import PagedModel
 from astraea.executor.halves import logits_of
 from astraea.executor.placing import settle
-from astraea.executor.ragged import RaggedBatch, Row
+from astraea.executor.ragged import Row
 from astraea.executor.requests import Finish
 from astraea.executor.sampling import Drawn, draw
 from astraea.executor.steps import Steps
@@ -60,7 +60,7 @@ def _run(
     run: BatchRun,
 ) -> None:
     rows = [Row(turn.table, turn.done, tokens) for turn, tokens in chunks]
-    batch = RaggedBatch(model.pool, rows)
+    batch = model.batch(rows)
     turns = [chunks[i][0] for i in batch.order]
     rows = [rows[i] for i in batch.order]
     all_steps = Steps(batch, turns, rows)

@@ -68,7 +68,7 @@ def _in_halves(model: PagedModel, rows: Sequence[Row], step: Step) -> torch.Tens
 
 def _pass(model: PagedModel, rows: Sequence[Row], ids: torch.Tensor, samples: Sequence[int]) -> torch.Tensor:
     """Compute some rows, whose ids stand in their order, and return the logits of ``samples`` in theirs."""
-    batch = RaggedBatch(model.pool, rows)
+    batch = model.batch(rows)
     pieces = torch.split(ids, [row.tokens for row in rows])
     place = {i: k for k, i in enumerate(batch.order)}
     wanted = batch.last_tokens[placed([place[i] for i in samples], ids.device)]

@@ -15,6 +15,7 @@ from attrs import define, frozen
 from torch.nn.functional import scaled_dot_product_attention
 
 from astraea.executor.blocks import BlockPool
+from astraea.executor.flex import FlexDecoding
 from astraea.executor.placing import placed
 from astraea.units import blocks_for
 
@@ -53,8 +54,12 @@ class _Group:
 class RaggedBatch:
     """The turns of one batch, laid out for attention."""
 
-    def __init__(self, pool: BlockPool, rows: Sequence[Row]) -> None:
+    def __init__(self, pool: BlockPool, rows: Sequence[Row], flex: FlexDecoding | None = None) -> None:
+        """Lay out rows; with ``flex`` decoding turns attend through it, in layers without a window."""
         self.pool = pool
+        self._flex = flex
+        self._splits = flex is None or any(window is not None for window in pool.shape.windows)
+        """Whether decoding turns of different lengths are padded to each other, so that they attend in groups."""
         self._block_tokens = pool.block_tokens
         self._token_rows = pool.token_rows()
         self._block_rows = pool.block_rows()
@@ -74,7 +79,7 @@ class RaggedBatch:
     def _grouped(self, decoding: int) -> list[_Group]:
         groups: list[_Group] = []
         for i, row in enumerate(self._ordered[:decoding]):
-            if groups and 2 * (row.start + 1) > groups[-1].longest:
+            if groups and (not self._splits or 2 * (row.start + 1) > groups[-1].longest):
                 groups[-1].end = i + 1
                 groups[-1].same_length &= row.start == groups[-1].longest
             else:
@@ -162,6 +167,12 @@ class RaggedBatch:
     def _decode(self, group: _Group, layer: int, query: torch.Tensor, scale: float | None) -> torch.Tensor:
         """Attend for turns with one query each, taking the heads that share a key as so many queries."""
         shape, turns = self.pool.shape, group.end - group.begin
+        if self._flex is not None and shape.windows[layer] is None:
+            assert group.rows is not None
+            span = slice(group.begin, group.end)
+            each = query[0, :, span].transpose(0, 1)[:, :, None].contiguous()
+            rows = group.rows[layer].view(turns, group.blocks)
+            return self._flex.attend(each, rows, self.positions[span], scale)[:, :, 0]
         queries = query[0].transpose(0, 1)[group.begin : group.end].reshape(turns, shape.kv_heads, -1, shape.head_dim)
         keys, values = self._gather(group, layer, turns, group.longest + 1)
         mask = self._mask(group, shape.windows[layer])

@@ -53,17 +53,18 @@ class Engine:
         record: str | Path | IO[str] | None = None,
         clock: Callable[[], int] | None = None,
         swap_overdue_us: int = 30 * US_PER_S,
+        flex: bool = False,
         copier: Callable[[BlockPool, BlockPool, threading.Event], Copier] = make_copier,
     ) -> None:
         """Make the pools and begin with nothing.
 
         ``record``: where to write the run's trace. ``clock``: monotonic microseconds; ``None`` for the machine's.
-        ``swap_overdue_us``: how long a copy may take before it is given up.
+        ``swap_overdue_us``: how long a copy may take before it is given up. ``flex``: see :class:`PagedModel`.
         Raises :class:`UsageError` for a model that cannot be computed here, or pools that find no room.
         """
         chosen = make_policy(policy, limits)
         self._loaded = loaded
-        self._model = PagedModel(loaded.model, limits.device_blocks, limits.block_tokens)
+        self._model = PagedModel(loaded.model, limits.device_blocks, limits.block_tokens, flex=flex)
         device, shape = self._model.pool, self._model.pool.shape
         host = BlockPool(shape, limits.host_blocks, limits.block_tokens, pinned=True) if limits.host_blocks else None
         self.holdings = Holdings(device, host)

@@ -182,14 +182,16 @@ def _setting(sizes: dict[str, Any]) -> ContinuousBatchingConfig:
     return ContinuousBatchingConfig(**sizes)
 
 
-def decode_ms(loaded: LoadedModel, contexts: Sequence[int] = DECODE_CONTEXTS) -> dict[int, float]:
+def decode_ms(
+    loaded: LoadedModel, contexts: Sequence[int] = DECODE_CONTEXTS, *, flex: bool = False
+) -> dict[int, float]:
     """Return the median time in ms of a step in which eight turns of that context decode, for each context."""
     costs = {}
     for context in contexts:
         blocks = blocks_for(context + _DECODE_STEPS, _BLOCK_TOKENS)
-        paged = PagedModel(loaded.model, _DECODE_TURNS * blocks, _BLOCK_TOKENS)
+        paged = PagedModel(loaded.model, _DECODE_TURNS * blocks, _BLOCK_TOKENS, flex=flex)
         rows = [Row(range(i * blocks, (i + 1) * blocks), context, 1) for i in range(_DECODE_TURNS)]
-        batch = RaggedBatch(paged.pool, rows)
+        batch = paged.batch(rows)
         ids = torch.full((_DECODE_TURNS,), 3, device=batch.positions.device)
         times = []
         for step in range(_DECODE_STEPS):
