@@ -149,10 +149,14 @@ class EngineThread:
         except TimeoutError:
             return None
 
-    async def stop(self) -> None:
-        """End the thread after its round, and with it every turn that is live."""
+    def end(self) -> None:
+        """Let the thread end after its round, and with it every turn that is live."""
         self._over.set()
         self.engine.cancel("")  # which is nobody's, and wakes it
+
+    async def stop(self) -> None:
+        """End the thread, and wait until it has ended."""
+        self.end()
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join)
         self._deliver()

@@ -104,8 +104,10 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End what is live with an error that is told, then close."""
-        if self.service.bridge.live_turns and not self.force_exit:
+        """End what is live with an error that is told, then close; where it must go at once, without waiting."""
+        if self.force_exit:
+            self.service.bridge.end()
+        elif self.service.bridge.live_turns:
             await self.service.bridge.stop()
             await asyncio.sleep(0.05)  # for the errors to go out
         await super().shutdown(sockets)

@@ -112,6 +112,10 @@ class Sessions:
         """Return a session."""
         return self._all.get((tenant, session_id))
 
+    def all_ids(self) -> list[str]:
+        """Return the ids of all sessions, the least recently used first."""
+        return [session_id for _, session_id in self._all]
+
     def enter(self, tenant: str, session_id: str, now_us: int) -> Session:
         """Return a session that a turn came for, a new one where it is unknown."""
         session = self._all.get((tenant, session_id))
