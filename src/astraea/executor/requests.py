@@ -95,6 +95,8 @@ class Answer:
     logprobs: list[Logprob] = Factory(list)
     """For each token, where asked: its log-probability, and the most probable tokens with theirs."""
     text: str = ""
+    stopped_by: str = ""
+    """The stop string that ended it, if one did."""
     finish: Finish | None = None
     """``None`` while it goes on."""
     tool: str | None = None

@@ -29,11 +29,12 @@ class TextStream:
         self._held = ""
         self.text = ""
         """What is certain and was told."""
-        self._stopped = False
+        self.stopped_by = ""
+        """The stop string that came."""
 
     def has_stopped(self) -> bool:
         """Return whether a stop string came."""
-        return self._stopped
+        return bool(self.stopped_by)
 
     def push(self, token: int) -> str:
         """Take one token; return the text that became certain, which may be empty."""
@@ -47,11 +48,11 @@ class TextStream:
 
     def finish(self) -> str:
         """Return what was still held back: no more tokens come."""
-        if self._stopped:
+        if self.stopped_by:
             return ""
         before, after = self._decode(self._context, self._told), self._decode(self._context, len(self._ids))
         rest = self._certain(after[len(before) :])
-        if not self._stopped:
+        if not self.stopped_by:
             rest += self._held
             self.text += self._held
         self._held = ""
@@ -64,10 +65,10 @@ class TextStream:
 
     def _certain(self, new: str) -> str:
         pending = self._held + new
-        ends = [at for stop in self._stops if (at := pending.find(stop)) >= 0]
+        ends = [(at, stop) for stop in self._stops if (at := pending.find(stop)) >= 0]
         if ends:
-            self._stopped = True
-            pending, self._held = pending[: min(ends)], ""
+            end, self.stopped_by = min(ends)
+            pending, self._held = pending[:end], ""
         else:
             held = max((_overlap(pending, stop) for stop in self._stops), default=0)
             self._held = pending[len(pending) - held :]

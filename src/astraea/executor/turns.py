@@ -64,7 +64,7 @@ class LiveTurn:
             elif finish is not None:
                 text += stream.finish()
                 finish = Finish.STOP if stream.has_stopped() else finish
-            answer.text = stream.text
+            answer.text, answer.stopped_by = stream.text, stream.stopped_by
         if request.on_token is not None:
             told = logprob if logprob is not None else (None, ())
             request.on_token(Token(token, text, *told))

@@ -30,6 +30,10 @@ WITHOUT_EFFECT: Mapping[str, str] = {
     "strict": "nothing is decoded by a grammar",
     "truncation": "a prompt that is too long is refused",
     "include": "answers hold all that there is",
+    "thinking": "the models here have no such setting",
+    "output_config": "the models here have no such setting",
+    "context_management": "clients keep their own history",
+    "cache_control": "all that may be of use again is kept while there is room",
 }
 """Fields that change nothing here, and why that is no harm."""
 
@@ -67,6 +71,14 @@ _NEUTRAL: Mapping[str, Collection[object]] = {
     "logit_bias": ({},),
     "modalities": (["text"],),
     "best_of": (1,),
+    "text": (
+        {},
+        {"format": {"type": "text"}},
+        {"verbosity": "medium"},
+        {"format": {"type": "text"}, "verbosity": "medium"},
+    ),
+    "background": (False,),
+    "mcp_servers": ([],),
     "suffix": ("",),
     "use_beam_search": (False,),
     "chat_template_kwargs": ({},),

@@ -16,12 +16,16 @@ from starlette.responses import JSONResponse, Response
 
 import astraea
 from astraea.server.chat import chat
+from astraea.server.claude import count_tokens, messages
+from astraea.server.claude_schema import ClaudeRequest, CountRequest
 from astraea.server.completions import completions
 from astraea.server.gate import Gate, hosts_of, refusal
 from astraea.server.keys import Keys
 from astraea.server.plain_routes import delete_session, health, metrics, models, ready, tokenize
 from astraea.server.probe import tend
 from astraea.server.refusals import ApiError
+from astraea.server.responses import delete_response, get_response, responses
+from astraea.server.responses_schema import ResponsesRequest
 from astraea.server.schema import ChatRequest, CompletionRequest, TokenizeRequest
 from astraea.server.service import Service
 
@@ -54,7 +58,14 @@ def make_app(service: Service, keys: Keys) -> FastAPI:
     app.state.service = service
     _generating(app, "/v1/chat/completions", chat, ChatRequest)
     _generating(app, "/v1/completions", completions, CompletionRequest)
+    _generating(app, "/v1/responses", responses, ResponsesRequest)
+    _generating(app, "/v1/messages", messages, ClaudeRequest)
+    _reading(app, "/v1/messages/count_tokens", count_tokens, CountRequest)
     _reading(app, "/tokenize", tokenize, TokenizeRequest)
+    for method, of_one in (("GET", get_response), ("DELETE", delete_response)):
+        app.add_api_route(
+            "/v1/responses/{response_id}", of_one, methods=[method], responses=_documented({404: "unknown"})
+        )
     for path, route in (("/v1/models", models), ("/health", health), ("/ready", ready), ("/metrics", metrics)):
         app.add_api_route(path, route, methods=["GET"], response_class=JSONResponse, responses=_documented({503: ""}))
     app.add_api_route(

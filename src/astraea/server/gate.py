@@ -42,9 +42,7 @@ def hosts_of(settings: Settings) -> frozenset[str]:
 
 def refusal(error: ApiError, *, anthropic: bool = False) -> JSONResponse:
     """Return the answer that an error is."""
-    content = error.as_json()
-    if anthropic:
-        content = {"type": "error", "error": {"type": error.kind, "message": error.sentence}}
+    content = error.as_anthropic_json() if anthropic else error.as_json()
     return JSONResponse(content, error.status, headers=error.headers)
 
 

@@ -45,6 +45,11 @@ class ApiError(Exception):
         """The error's type, as both APIs name it."""
         return _TYPES.get(self.status, "invalid_request_error")
 
+    def as_anthropic_json(self) -> dict[str, object]:
+        """Return the error object in Anthropic's form."""
+        kind = {"server_error": "api_error"}.get(self.kind, self.kind)
+        return {"type": "error", "error": {"type": kind, "message": self.sentence}}
+
     def as_json(self) -> dict[str, object]:
         """Return the error object."""
         return {"error": {"message": self.sentence, "type": self.kind, "param": self.param, "code": self.code}}

@@ -26,6 +26,7 @@ from astraea.server.refusals import ApiError
 from astraea.server.rendering import Renderer
 from astraea.server.replies import Choice, Reply
 from astraea.server.settings import Settings
+from astraea.server.stored import StoredAnswers
 from astraea.server.tool_calls import ToolText
 
 __all__ = ["Asker", "Call", "Service"]
@@ -74,20 +75,30 @@ class Service:
     renderer: Renderer
     placing: Placing
     metrics: Metrics
+    stored: StoredAnswers = Factory(StoredAnswers)
     began_s: float = Factory(time.time)
     draining: bool = False
 
     async def begin(
-        self, call: Call, body: Mapping[str, object], asker: Asker, *, session_id: str | None = None
+        self,
+        call: Call,
+        body: Mapping[str, object],
+        asker: Asker,
+        *,
+        session_id: str | None = None,
+        may_shorten: bool = False,
     ) -> Reply:
-        """Submit the turns of a request; ``session_id`` is that of an earlier answer that it goes on with.
+        """Submit the turns of a request.
+
+        ``session_id``: that of an earlier answer that it goes on with. ``may_shorten``: its client must name a bound
+        and names the largest that it knows, so one beyond the context is cut to it.
 
         Raises :class:`ApiError` for what cannot be asked.
         """
         if not self.bridge.is_alive:
             raise ApiError(503, "the engine has failed and the server is stopping", code="engine_failed")
         prompt = call.prompt if call.messages is None else await self.renderer.chat(call.messages, call.tools)
-        max_tokens = self._max_tokens(call, len(prompt))
+        max_tokens = self._max_tokens(call, len(prompt), may_shorten=may_shorten)
         identity, hints = _identity(body, asker, max_tokens)
         sequel = self.placing.find(identity, call.messages, prompt, session_id=session_id)
         reply = Reply(self.bridge, prompt, _headers(sequel, identity, hints), int(time.time()))
@@ -95,9 +106,11 @@ class Service:
             self._submit(reply, call, index, max_tokens=max_tokens, sequel=sequel, hints=hints)
         return reply
 
-    def _max_tokens(self, call: Call, prompt_tokens: int) -> int:
+    def _max_tokens(self, call: Call, prompt_tokens: int, *, may_shorten: bool) -> int:
         room = min(self.context_tokens_max, self.limits.device_tokens) - prompt_tokens
         wanted = call.max_tokens or min(call.max_tokens_default, max(room, 1))
+        if may_shorten:
+            wanted = min(wanted, max(room, 1))
         if wanted > room:
             sentence = (
                 f"the prompt has {prompt_tokens} tokens, and with up to {wanted} of the answer that is more than the "
