@@ -33,6 +33,7 @@ async def chat(request: Request) -> Response:
     call = Call(
         messages=[message.plain() for message in asked.messages],
         tools=asked.offered,
+        must_call=asked.must_call,
         n=asked.n or 1,
         max_tokens=asked.max_completion_tokens or asked.max_tokens,
         min_tokens=asked.min_tokens or 0,

@@ -16,7 +16,7 @@ from astraea.server.chat import check_model
 from astraea.server.reading import read_object
 from astraea.server.refusals import ApiError
 from astraea.server.rendering import Renderer
-from astraea.server.replies import Choice, Reply, Update
+from astraea.server.replies import Choice, Reply, Update, without_nul
 from astraea.server.schema import CompletionRequest
 from astraea.server.service import Call
 from astraea.server.streaming import event
@@ -65,7 +65,7 @@ class CompletionForm:
     def whole(self, reply: Reply) -> Mapping[str, object]:
         """Return the ``text_completion``."""
         choices = [
-            self._choice(choice, self.echo + choice.answer.text, choice.finish, self._logprobs(choice))
+            self._choice(choice, self.echo + without_nul(choice.answer.text), choice.finish, self._logprobs(choice))
             for choice in reply.choices
         ]
         return {**self._head(reply), "choices": choices, "usage": reply.usage()}

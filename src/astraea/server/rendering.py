@@ -18,7 +18,7 @@ import structlog
 
 from astraea.executor.model import LoadedModel
 from astraea.server.refusals import ApiError
-from astraea.server.tool_calls import CALL_BEGIN, CALL_END
+from astraea.server.tool_calls import CALL_BEGIN, CALL_END, call_begun
 
 __all__ = ["Renderer", "with_tools_in_text"]
 
@@ -49,13 +49,20 @@ class Renderer:
         template = self._tokenizer.chat_template
         self.has_template = bool(template)
         self._knows_tools = "tools" in str(template or "")
+        self._tags_calls = not self._knows_tools or CALL_BEGIN in str(template)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="astraea-render")
 
-    async def chat(self, messages: Sequence[Mapping[str, object]], tools: Sequence[Mapping[str, object]]) -> list[int]:
-        """Return the prompt for the next answer as token ids."""
+    async def chat(
+        self,
+        messages: Sequence[Mapping[str, object]],
+        tools: Sequence[Mapping[str, object]],
+        *,
+        must_call: str | None = None,
+    ) -> list[int]:
+        """Return the prompt for the next answer as token ids; with ``must_call``, begun as a call of that."""
         if not self.has_template:
             raise ApiError(400, "this model has no chat template; use /v1/completions", code="no_chat_template")
-        return await self._off_loop(lambda: self._chat(messages, tools))
+        return await self._off_loop(lambda: self._chat(messages, tools, must_call))
 
     async def text(self, text: str) -> list[int]:
         """Return the tokens of a text, with what the model wants before it."""
@@ -80,7 +87,9 @@ class Renderer:
     async def _off_loop(self, what: Callable[[], _Result]) -> _Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, what)
 
-    def _chat(self, messages: Sequence[Mapping[str, object]], tools: Sequence[Mapping[str, object]]) -> list[int]:
+    def _chat(
+        self, messages: Sequence[Mapping[str, object]], tools: Sequence[Mapping[str, object]], must_call: str | None
+    ) -> list[int]:
         shown: Sequence[Mapping[str, object]]
         offered: Any
         if self._knows_tools:
@@ -101,7 +110,8 @@ class Renderer:
             log.info("the chat template refused a conversation", error=str(error)[:200])
             sentence = "the model's chat template does not take these messages in this order"
             raise ApiError(400, sentence, code="template_refused", param="messages") from error
-        return list(self._tokenizer.encode(str(text), add_special_tokens=False))
+        begun = "" if must_call is None else call_begun(must_call, is_tagged=self._tags_calls)
+        return list(self._tokenizer.encode(f"{text}{begun}", add_special_tokens=False))
 
 
 def _with_objects(message: Mapping[str, object]) -> Mapping[str, object]:
@@ -135,11 +145,20 @@ def with_tools_in_text(
     return [{"role": "system", "content": preamble}, *shown]
 
 
+def _written(call: Mapping[str, Any]) -> str:
+    """Return a call as a model wrote it: arguments that are no JSON stand as they are."""
+    function = _function(call)
+    arguments = function["arguments"]
+    if not isinstance(arguments, str):
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    return f'{{"name": {json.dumps(function["name"], ensure_ascii=False)}, "arguments": {arguments}}}'
+
+
 def _in_text(message: Mapping[str, object]) -> Mapping[str, object]:
     role, content = message["role"], str(message.get("content") or "")
     calls = message.get("tool_calls")
     if isinstance(calls, list) and calls:
-        written = [json.dumps(_function(call), ensure_ascii=False) for call in calls]
+        written = [_written(call) for call in calls]
         blocks = "\n".join(f"{CALL_BEGIN}\n{one}\n{CALL_END}" for one in written)
         content = f"{content}\n{blocks}" if content else blocks
     if role == "tool":

@@ -13,9 +13,14 @@ from astraea.executor.requests import Answer, Finish, Token
 from astraea.server.bridge import EngineThread, TurnStream
 from astraea.server.refusals import ApiError, of_answer
 from astraea.server.sessions import Placed
-from astraea.server.tool_calls import Said, ToolText, find_calls
+from astraea.server.tool_calls import Said, ToolText, find_calls, the_call
 
-__all__ = ["Choice", "Reply", "Update"]
+__all__ = ["Choice", "Reply", "Update", "without_nul"]
+
+
+def without_nul(text: str) -> str:
+    """Return a model's text as it is told: without the character NUL, which no request may hold, this answer's next."""
+    return text.replace("\0", "\ufffd")
 
 
 @define(eq=False)
@@ -27,6 +32,8 @@ class Choice:
     tools: frozenset[str]
     text: ToolText
     wants_logprobs: bool
+    must_call: str | None = None
+    """The tool that it calls, whatever it says."""
     stream: TurnStream = field(init=False)
     said: Said | None = None
     """Once it has ended."""
@@ -35,7 +42,10 @@ class Choice:
 
     def tool_of(self, answer: Answer) -> str | None:
         """Find the tool calls of an answer at its end, in the engine's thread; return the first one's name."""
-        self.said = find_calls(answer.text, self.tools)
+        if self.must_call is not None:
+            self.said = the_call(self.must_call, without_nul(answer.text))
+        else:
+            self.said = find_calls(without_nul(answer.text), self.tools)
         return self.said.calls[0].name if self.said.calls else None
 
     @property
@@ -47,7 +57,7 @@ class Choice:
     @property
     def content(self) -> Said:
         """What the ended turn said; one that was cut off said the text so far."""
-        return self.said if self.said is not None else Said(self.answer.text)
+        return self.said if self.said is not None else Said(without_nul(self.answer.text))
 
     @property
     def finish(self) -> str:
@@ -161,7 +171,7 @@ def _update(choice: Choice) -> Update | None:
     is_end = stream.answer is not None and not choice.told
     if not tokens and not is_end:
         return None
-    text = "".join(choice.text.push(token.text) for token in tokens if token.text)
+    text = "".join(choice.text.push(without_nul(token.text)) for token in tokens if token.text)
     if is_end:
         choice.told = True
         text += choice.text.finish(choice.content)

@@ -158,11 +158,22 @@ class ChatRequest(_Streamed):
 
     @property
     def offered(self) -> list[dict[str, Any]]:
-        """The tools that the model is shown; raises :class:`ApiError` for a choice that it cannot be held to."""
-        if self.tool_choice not in {None, "auto", "none"} if isinstance(self.tool_choice, str | None) else True:
-            sentence = 'tool_choice may be "auto" or "none": nothing is decoded by a grammar'
-            raise ApiError(400, sentence, code="unsupported_value", param="tool_choice")
+        """The tools that the model is shown."""
         return [] if self.tool_choice == "none" else [tool.plain() for tool in self.tools or ()]
+
+    @property
+    def must_call(self) -> str | None:
+        """The tool that the answer has to call; raises :class:`ApiError` for a choice that it cannot be held to."""
+        names = [tool.function.name for tool in self.tools or ()]
+        match self.tool_choice:
+            case None | "auto" | "none":
+                return None
+            case "required" if len(set(names)) == 1:
+                return names[0]
+            case {"type": "function", "function": {"name": str(name)}} if name in names:
+                return name
+        sentence = 'tool_choice may be "auto", "none", one of the tools, or "required" where there is one tool'
+        raise ApiError(400, sentence, code="unsupported_value", param="tool_choice")
 
 
 class CompletionRequest(_Streamed):

@@ -53,6 +53,8 @@ class Call:
     prompt: Sequence[int] = ()
     """The text's tokens."""
     tools: Sequence[dict[str, Any]] = ()
+    must_call: str | None = None
+    """The tool that the answer has to call."""
     n: int = 1
     max_tokens: int | None = None
     max_tokens_default: int = _OUTPUT_TOKENS_DEFAULT
@@ -97,7 +99,7 @@ class Service:
         """
         if not self.bridge.is_alive:
             raise ApiError(503, "the engine has failed and the server is stopping", code="engine_failed")
-        prompt = call.prompt if call.messages is None else await self.renderer.chat(call.messages, call.tools)
+        prompt = await self._rendered(call)
         max_tokens = self._max_tokens(call, len(prompt), may_shorten=may_shorten)
         identity, hints = _identity(body, asker, max_tokens)
         sequel = self.placing.find(identity, call.messages, prompt, session_id=session_id)
@@ -105,6 +107,11 @@ class Service:
         for index in range(call.n):
             self._submit(reply, call, index, max_tokens=max_tokens, sequel=sequel, hints=hints)
         return reply
+
+    async def _rendered(self, call: Call) -> Sequence[int]:
+        if call.messages is None:
+            return call.prompt
+        return await self.renderer.chat(call.messages, call.tools, must_call=call.must_call)
 
     def _max_tokens(self, call: Call, prompt_tokens: int, *, may_shorten: bool) -> int:
         room = min(self.context_tokens_max, self.limits.device_tokens) - prompt_tokens
@@ -132,7 +139,8 @@ class Service:
             self.metrics.job_abandoned()
         names = frozenset(str(tool["function"]["name"]) for tool in call.tools)
         wants_logprobs = call.sampling.logprobs is not None
-        choice = Choice(index, placed, names, ToolText(may_call=bool(names)), wants_logprobs)
+        text = ToolText(may_call=bool(names), must_call=call.must_call is not None)
+        choice = Choice(index, placed, names, text, wants_logprobs, call.must_call)
         reply.choices.append(choice)
         try:
             request = self._request(call, choice, reply.prompt, max_tokens, hints.for_core(placed.parent_job_id))

@@ -15,7 +15,7 @@ from json import JSONDecoder
 
 from attrs import field, frozen
 
-__all__ = ["CALL_BEGIN", "CALL_END", "Said", "ToolCall", "ToolText", "find_calls"]
+__all__ = ["CALL_BEGIN", "CALL_END", "Said", "ToolCall", "ToolText", "call_begun", "find_calls", "the_call"]
 
 CALL_BEGIN, CALL_END = "<tool_call>", "</tool_call>"
 _PYTHON_TAG = "<|python_tag|>"
@@ -33,7 +33,7 @@ class ToolCall:
 
     name: str
     arguments: str
-    """JSON text of an object."""
+    """JSON text of an object; of a call that the model had to make, whatever it said."""
     call_id: str = field(factory=_call_id)
 
     def as_json(self) -> dict[str, object]:
@@ -66,6 +66,27 @@ def find_calls(text: str, tools: Collection[str]) -> Said:
         calls = _bare_calls(bare, tools)
         return Said("", calls) if calls else Said(text)
     return _tagged_calls(text, tools)
+
+
+def call_begun(name: str, *, is_tagged: bool) -> str:
+    """Return the beginning of a call of a tool, up to its arguments: what a model goes on from that has to call it."""
+    if is_tagged:
+        return f'{CALL_BEGIN}\n{{"name": {json.dumps(name)}, "arguments": '
+    return f'{{"name": {json.dumps(name)}, "parameters": '
+
+
+def the_call(name: str, text: str) -> Said:
+    """Return the call that a model had to make, from what it said after its beginning.
+
+    Nothing holds a model to JSON: where that is no object, it is the arguments as it is, and the caller's to judge.
+    """
+    try:
+        arguments, _ = _DECODER.raw_decode(text.lstrip())
+    except (ValueError, RecursionError):
+        arguments = None
+    if isinstance(arguments, Mapping):
+        return Said("", (ToolCall(name, json.dumps(arguments, ensure_ascii=False)),))
+    return Said("", (ToolCall(name, text.partition(CALL_END)[0].strip()),))
 
 
 def _tagged_calls(text: str, tools: Collection[str]) -> Said:
@@ -134,11 +155,11 @@ def _as_object(text: str) -> object:
 class ToolText:
     """The text of an answer as it may be told while it comes: what could be a tool call is held back."""
 
-    def __init__(self, *, may_call: bool) -> None:
-        self._may_call = may_call
+    def __init__(self, *, may_call: bool, must_call: bool = False) -> None:
+        self._may_call = may_call or must_call
         self._text = ""
         self._told = 0
-        self._held = False
+        self._held = must_call
 
     def push(self, text: str) -> str:
         """Take a piece of text; return what is no call for certain."""
