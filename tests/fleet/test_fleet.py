@@ -10,6 +10,7 @@ import pytest
 from attrs import evolve
 
 from astraea.errors import AstraeaError, UsageError
+from astraea.fleet.filler import Ruler
 from astraea.fleet.run import Fleet
 from astraea.simulator.agents import stages_of
 from astraea.simulator.generators import generate
@@ -21,6 +22,7 @@ from .fake_server import MESSAGE_TOKENS, TOOL_TOKENS, FakeServer, prompt_length,
 
 FORM_TOKENS = TOOL_TOKENS + 2 * MESSAGE_TOKENS
 """What stands around the workload's tokens: a tool, two messages; what each turn adds is made good by the next."""
+RULER = Ruler(FORM_TOKENS + 4, 1.0, 2 * MESSAGE_TOKENS + 1)
 SMALL = Scenario(workload="calculator", jobs=6, agents=3, length_scale=0.2)
 
 
@@ -54,12 +56,12 @@ def test_turns_lengths_and_tools_are_those_of_the_workload():
         assert [body["tool_choice"] for body in bodies[:-1]] == [
             {"type": "function", "function": {"name": "calculator"}}
         ] * (len(job.turns) - 1)
-        assert bodies[-1]["tool_choice"] == "none"
+        assert bodies[-1]["tool_choice"] == "auto"
         assert ["final" in body for body in bodies] == [False] * (len(job.turns) - 1) + [True]
     assert (verdict.jobs, verdict.failed, verdict.turns) == (6, 0, sum(len(job.turns) for job in jobs))
     assert verdict.output_tokens == sum(turn.output_tokens for job in jobs for turn in job.turns)
     assert verdict.prompt_tokens == sum(prompt_length(body) for body in fake.asked)
-    assert verdict.cached_share == verdict.turns / verdict.prompt_tokens
+    assert verdict.cached_share == round(verdict.turns / verdict.prompt_tokens, 6)
     assert 0 < verdict.mean_service_s < verdict.mean_jct_s <= verdict.p99_jct_s < verdict.wall_s
 
 
@@ -71,6 +73,8 @@ def test_prompts_grow_as_the_workload_says_beside_the_form_of_a_chat():
         bodies = by_session(fake)[job.job_id]
         for turn, body in zip(job.turns, bodies, strict=True):
             assert abs(prompt_length(body) - FORM_TOKENS - turn.context_tokens) <= 12
+        longest = max(prompt_length(body) + body["max_tokens"] for body in bodies)
+        assert abs(longest - RULER.peak_tokens(job)) <= 12
 
 
 def test_the_history_goes_on_from_what_the_server_said_and_each_call_is_answered():
@@ -94,6 +98,16 @@ def test_where_the_server_makes_no_call_the_agent_makes_it_itself():
             if message["role"] == "assistant":
                 assert message["content"].split()[0] == "noise"
                 assert message["tool_calls"][0]["function"] == {"name": "calculator", "arguments": "{}"}
+
+
+def test_a_server_that_takes_no_named_tool_is_asked_without_one():
+    fake, notes = FakeServer(), []
+    fake.fails = lambda body: (400, "auto alone") if body["tool_choice"] != "auto" else None
+    with serving(fake) as url:
+        verdict = Fleet(url=url, scenario=SMALL).run("here", notes)
+    assert verdict.failed == 0
+    assert "takes no tool_choice" in notes[0]
+    assert all(body["messages"][-1]["role"] in {"user", "tool"} for body in fake.asked)
 
 
 def test_an_anonymous_fleet_says_nothing_of_sessions():
@@ -188,8 +202,8 @@ def test_branches_run_side_by_side_in_contexts_of_their_own_behind_a_shared_pref
     assert fake.most_live == widest > 1
     assert len({body["session_id"] for body in fake.asked}) == 1
     assert len({body["messages"][0]["content"] for body in fake.asked}) == 1
-    main = [body for body in fake.asked if body["tool_choice"] != "none"]
-    alone = [body for body in fake.asked if body["tool_choice"] == "none"][:-1]
+    main = [body for body in fake.asked if body["tool_choice"] != "auto"]
+    alone = [body for body in fake.asked if body["tool_choice"] == "auto"][:-1]
     assert len(main) == len(stages_of(job.turns)) - 1
     assert all(len(body["messages"]) == 2 for body in alone)
     assert sum("final" in body for body in fake.asked) == 1

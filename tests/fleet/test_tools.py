@@ -67,7 +67,7 @@ def test_each_tool_of_a_workload_is_one_of_ours():
 
 
 def test_a_ruler_through_two_prompts_foretells_a_third():
-    ruler = Ruler.measured((16, 50), (144, 306))
-    assert (ruler.base_tokens, ruler.tokens_per_word) == (18.0, 2.0)
+    ruler = Ruler.measured((16, 50), (144, 306), (16, 61))
+    assert (ruler.base_tokens, ruler.tokens_per_word, ruler.round_tokens) == (18.0, 2.0, 11.0)
     assert ruler.words(100) == 50
     assert ruler.words(-5) == 1

@@ -14,6 +14,7 @@ from astraea.cli.agents import agents_command
 from astraea.cli.bench import bench_app
 from astraea.cli.calibrate import calibrate_command
 from astraea.cli.catalog import engines, policies, workloads
+from astraea.cli.demo import demo_command
 from astraea.cli.run import run_command
 from astraea.cli.simulate import simulate_command
 from astraea.cli.torture import torture_command
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command("simulate")(simulate_command)
 app.command("torture")(torture_command)
 app.command("run")(run_command)
+app.command("demo")(demo_command)
 app.command("agents")(agents_command)
 app.command("calibrate")(calibrate_command)
 app.command("policies")(policies)

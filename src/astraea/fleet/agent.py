@@ -9,7 +9,7 @@ from random import Random
 from attrs import Factory, define
 from openai.types.chat import ChatCompletionMessageParam
 
-from astraea.fleet.client import Client, Reply
+from astraea.fleet.client import INSTRUCTIONS, Client, Reply
 from astraea.fleet.filler import Ruler, filler
 from astraea.fleet.results import JobRecord
 from astraea.fleet.tools import Tools, tool_for
@@ -58,7 +58,7 @@ class FleetAgent:
     def _branch(self) -> _Branch:
         """Return a conversation in which nothing was said but the instructions."""
         words = self._ruler.words(self._job.shared_prefix_tokens) if self._job.shared_prefix_id else 0
-        text = filler(Random(self._job.shared_prefix_id), words) if words else "You are an agent."
+        text = filler(Random(self._job.shared_prefix_id), words) if words else INSTRUCTIONS
         held = self._ruler.base_tokens + self._job.shared_prefix_tokens
         return _Branch([{"role": "system", "content": text}], held)
 
@@ -97,8 +97,9 @@ class FleetAgent:
             branch.cut(self._ruler.base_tokens + turn.reusable_tokens)
         branch.last = turn
         branch.rounds.append((len(branch.messages), branch.held_tokens, branch.waiting))
-        lacking = self._ruler.base_tokens + turn.context_tokens - branch.held_tokens
-        count = self._ruler.words(lacking)
+        held = branch.held_tokens if len(branch.rounds) > 1 else None
+        shared = 0 if held is not None else self._job.shared_prefix_tokens
+        count = self._ruler.words(self._ruler.lacking(turn, held) - shared)
         said = branch.said.split() if branch.waiting else []
         more = filler(Random(f"{self._job.job_id}/{turn_id}/words"), count).split()
         text = " ".join([*said, *more][:count])

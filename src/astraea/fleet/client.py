@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
-from attrs import field, frozen
+from attrs import define, frozen
 from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
 
@@ -15,7 +15,10 @@ from astraea.errors import AstraeaError, UsageError
 from astraea.fleet.filler import Ruler, filler
 from astraea.fleet.tools import TOOLS
 
-__all__ = ["Client", "Reply", "connected"]
+__all__ = ["INSTRUCTIONS", "Client", "Reply", "connected"]
+
+INSTRUCTIONS = "You are an agent."
+"""The system message where the workload has none to share."""
 
 _TIMEOUT_S = 3_600.0
 """A turn may wait behind many others; how long is the figure that is wanted."""
@@ -38,21 +41,21 @@ class Reply:
     output_tokens: int
 
 
-@frozen(slots=True)
+@define(slots=True)
 class Client:
     """A connection to a server, and the model."""
 
     sdk: AsyncOpenAI
     model: str
     context_tokens_max: int
-    extra: dict[str, Any] = field(factory=dict)
-    """Sent with every request."""
+    can_name_tool: bool = True
+    """Whether the server lets a request say which tool the answer calls."""
 
     async def ask(
         self, messages: Sequence[ChatCompletionMessageParam], output_tokens: int, *, tools: Sequence[str],
         calls: str | None, **said: object,
     ) -> Reply:  # fmt: skip
-        """Ask for an answer of just so many tokens, which is a call of the tool ``calls`` where one is named.
+        """Ask for an answer of just so many tokens, which is a call of the tool ``calls`` if the server can be told.
 
         ``said`` is what a body may hold beside what the SDK knows. Raises :class:`AstraeaError`: a turn that failed.
         """
@@ -61,21 +64,48 @@ class Client:
                 model=self.model,
                 messages=list(messages),
                 max_tokens=output_tokens,
-                **_offer(tools, calls),
-                extra_body={"min_tokens": output_tokens, "ignore_eos": True, **self.extra, **said},
+                **_offer(tools, calls if self.can_name_tool else None),
+                extra_body={"min_tokens": output_tokens, "ignore_eos": True, **said},
             )
         except APIError as error:
             raise AstraeaError(_sentence(error)) from None
         return _reply(completion, calls)
 
+    async def say(self, question: str) -> str:
+        """Return what the model answers to a question, in one line, as it would to a person."""
+        try:
+            completion = await self.sdk.chat.completions.create(
+                model=self.model, messages=[{"role": "user", "content": question}], max_tokens=64, temperature=0
+            )
+        except APIError as error:
+            raise AstraeaError(_sentence(error)) from None
+        return " ".join((completion.choices[0].message.content or "").split())
+
     async def ruler(self) -> Ruler:
-        """Ask two short questions, to learn how the model counts words."""
-        counted = []
-        for words in _PROBE_WORDS:
-            message: ChatCompletionMessageParam = {"role": "user", "content": filler(Random(words), words)}
-            reply = await self.ask([message], 1, tools=[next(iter(TOOLS))], calls=None, final=True)
-            counted.append((words, reply.prompt_tokens))
-        return Ruler.measured(*counted)
+        """Ask short questions, to learn how the model counts and whether it can be told to call a tool."""
+        tool = next(iter(TOOLS))
+        asked: list[ChatCompletionMessageParam] = [{"role": "system", "content": INSTRUCTIONS}]
+        short, long = [
+            (words, await self._probe([*asked, {"role": "user", "content": filler(Random(words), words)}], tool))
+            for words in _PROBE_WORDS
+        ]
+        call: Any = {"id": "call-0", "type": "function", "function": {"name": tool, "arguments": "{}"}}
+        asked += [
+            {"role": "user", "content": filler(Random(0), short[0])},
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": call["id"], "content": ""},
+        ]
+        return Ruler.measured(short, long, (short[0], await self._probe(asked, tool)))
+
+    async def _probe(self, messages: Sequence[ChatCompletionMessageParam], tool: str) -> int:
+        try:
+            reply = await self.ask(messages, 1, tools=[tool], calls=tool, final=True)
+        except AstraeaError:
+            if not self.can_name_tool:
+                raise
+            self.can_name_tool = False
+            return await self._probe(messages, tool)
+        return reply.prompt_tokens
 
 
 @asynccontextmanager
@@ -110,7 +140,7 @@ def _offer(tools: Sequence[str], calls: str | None) -> dict[str, Any]:
     if not tools:
         return {}
     defined = [{"type": "function", "function": {"name": tool, "description": TOOLS[tool]}} for tool in tools]
-    return {"tools": defined, "tool_choice": {"type": "function", "function": {"name": calls}} if calls else "none"}
+    return {"tools": defined, "tool_choice": {"type": "function", "function": {"name": calls}} if calls else "auto"}
 
 
 def _reply(completion: ChatCompletion, calls: str | None) -> Reply:

@@ -1,10 +1,13 @@
-"""Text whose length in tokens can be foretold: common short words, and how many tokens of a model they make."""
+"""Text whose length in tokens can be foretold: common short words, and how a model counts them."""
 
 from __future__ import annotations
 
 from random import Random
 
 from attrs import frozen
+
+from astraea.simulator.agents import stages_of
+from astraea.simulator.jobs import JobSpec, TurnSpec
 
 __all__ = ["Ruler", "filler"]
 
@@ -34,17 +37,39 @@ def filler(dice: Random, words: int) -> str:
 
 @frozen(slots=True)
 class Ruler:
-    """How a model counts: found out by asking it twice."""
+    """How a model counts: found out by asking it."""
 
     base_tokens: float
     """A prompt with one empty message: the chat form's marks, our instructions, the tools."""
     tokens_per_word: float
+    round_tokens: float = 0.0
+    """What the form adds for a tool call and its result, both empty."""
 
     @classmethod
-    def measured(cls, short: tuple[int, int], long: tuple[int, int]) -> Ruler:
-        """Return the ruler through two prompts, each as words and tokens."""
+    def measured(cls, short: tuple[int, int], long: tuple[int, int], tooled: tuple[int, int]) -> Ruler:
+        """Return the ruler through two prompts and one with a call and its result besides; each as words and tokens."""
         tokens_per_word = max(0.1, (long[1] - short[1]) / (long[0] - short[0]))
-        return cls(short[1] - tokens_per_word * short[0], tokens_per_word)
+        base_tokens = short[1] - tokens_per_word * short[0]
+        return cls(base_tokens, tokens_per_word, max(0.0, tooled[1] - base_tokens - tokens_per_word * tooled[0]))
+
+    def lacking(self, turn: TurnSpec, held_tokens: float | None) -> float:
+        """Return how many tokens of words a turn's prompt needs behind what is held; ``None`` where nothing is yet."""
+        if held_tokens is None:
+            return turn.context_tokens
+        return max(self.tokens_per_word, self.base_tokens + turn.context_tokens - held_tokens - self.round_tokens)
+
+    def peak_tokens(self, job: JobSpec) -> float:
+        """Return about how long the job's longest context gets, the form of a chat included."""
+        held: float | None = None
+        peak = 0.0
+        for stage in stages_of(job.turns):
+            for branch, turn in enumerate(stage):
+                before = None if branch else held
+                start = self.base_tokens if before is None else before + self.round_tokens
+                end = start + self.lacking(turn, before) + turn.output_tokens
+                peak = max(peak, end)
+                held = held if branch else end
+        return peak
 
     def words(self, tokens: float) -> int:
         """Return how many words make about so many tokens, at least one."""

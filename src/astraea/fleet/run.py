@@ -19,7 +19,10 @@ from astraea.simulator.jobs import JobSpec
 from astraea.simulator.profiles import load_engine
 from astraea.simulator.scenario import JobSource, Scenario
 
-__all__ = ["Fleet"]
+_SPARE = 32
+"""One in so many tokens of a context is left for what the ruler gets wrong."""
+
+__all__ = ["Fleet", "ask_once"]
 
 
 @frozen(slots=True, kw_only=True)
@@ -51,6 +54,8 @@ class Fleet:
     ) -> FleetVerdict:
         async with connected(self.url, model=self.model, key=self.key) as client, Tools() as tools:
             ruler = await self._ruler(client)
+            if not client.can_name_tool:
+                notes.append("the server takes no tool_choice that names a tool: each answer may end a job for it")
             jobs = self._jobs(client, ruler, notes)
             backlog = list(reversed(jobs))
             records: list[JobRecord] = []
@@ -78,9 +83,16 @@ class Fleet:
 
     def _jobs(self, client: Client, ruler: Ruler, notes: list[str]) -> Sequence[JobSpec]:
         """Return the jobs that fit what the server takes, the form of a chat included."""
-        room = client.context_tokens_max - int(ruler.base_tokens) - client.context_tokens_max // 16
-        engine = evolve(load_engine(self.scenario.engine), name=client.model, pool_tokens=room, context_tokens_max=room)
-        return JobSource(self.scenario, engine, notes).draw(self.seed)
+        most = client.context_tokens_max
+        engine = evolve(load_engine(self.scenario.engine), name=client.model, pool_tokens=most, context_tokens_max=most)
+        jobs = JobSource(self.scenario, engine, notes).draw(self.seed)
+        fitting = [job for job in jobs if ruler.peak_tokens(job) <= most - most // _SPARE]
+        if len(fitting) < len(jobs):
+            formed = "with the form of a chat, that is longer than the"
+            notes.append(f"{len(jobs) - len(fitting):,} of {len(jobs):,} jobs left out: {formed} {most:,} tokens")
+        if not fitting:
+            raise UsageError(f"{self.scenario.name}: no job fits, {formed} {most:,} tokens of {client.model}")
+        return fitting
 
 
 async def _work(agent: FleetAgent) -> JobRecord:
@@ -93,3 +105,13 @@ async def _work(agent: FleetAgent) -> JobRecord:
             error = error.exceptions[0]
         agent.record.error = str(error)
     return agent.record
+
+
+def ask_once(url: str, question: str, *, key: str | None = None) -> str:
+    """Return what the server's model answers to a question, in one line; raises as :meth:`Fleet.run` does."""
+
+    async def ask() -> str:
+        async with connected(url, model=None, key=key) as client:
+            return await client.say(question)
+
+    return asyncio.run(ask())
