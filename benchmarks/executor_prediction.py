@@ -6,6 +6,7 @@ Prints, for each workload, the error of the predicted mean completion time less 
 median of their absolute values.
 
     python benchmarks/executor_prediction.py --model toy --rounds 5
+    python benchmarks/executor_prediction.py --model default --rounds 5 --seconds 60
 """
 
 from __future__ import annotations
