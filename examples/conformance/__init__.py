@@ -1,1 +1,1 @@
-"""Schedulers that are not ours, as adapters for ``astraea.testing``; ``python -m examples.conformance`` examines them."""
+"""Schedulers of others as adapters for ``astraea.testing``; ``python -m examples.conformance`` examines them."""

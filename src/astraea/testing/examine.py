@@ -1,13 +1,15 @@
-"""Examines a scheduler: searches for runs that break a claim, shrinks what it finds, and says what it could not judge."""
+"""Examines a scheduler: searches for runs that break a claim, shrinks what it finds, says what it cannot judge."""
 
 from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from functools import partial
 from random import Random
 
-from hypothesis import HealthCheck, find, settings
+from hypothesis import HealthCheck, Phase, find, settings
 from hypothesis.errors import Flaky, NoSuchExample
 
 from astraea.errors import UsageError
@@ -17,9 +19,10 @@ from astraea.testing.moves import Move, Shape
 from astraea.testing.profiles import CI, Profile
 from astraea.testing.report import Finding, Report, Verdict
 from astraea.testing.run import Run, play
+from astraea.testing.shrinking import shrink
 from astraea.testing.sieges import Siege, besiege, grows, sieges
 from astraea.testing.strategies import streams
-from astraea.testing.twins import Difference, digest, other_future, other_hash_seed, reference, same_again
+from astraea.testing.twins import Difference, other_future, other_hash_seed, parted, reference, same_again
 from astraea.testing.walk import draw_moves
 
 __all__ = ["examine"]
@@ -43,7 +46,7 @@ def examine(
         examination.repeat_walks()
     if "LIVE-1" in claims:
         examination.lay_sieges()
-    examination.search({claim for claim in claims if claim != "INV-7"})
+    examination.search(set(claims) - {"INV-7"})
     findings = tuple(examination.finding(claim) for claim in CLAIMS if claim in claims)
     title = name or getattr(factory, "__name__", type(factory).__name__)
     return Report(title, findings, examination.runs, examination.calls)
@@ -62,6 +65,8 @@ class _Examination:
         self._occasions: Counter[str] = Counter()
         self._seen: dict[str, Run] = {}
         """By claim, the shortest run that broke it."""
+        self._streams: dict[str, Sequence[Move]] = {}
+        """By claim, the first stream that broke it."""
         self._notes: dict[str, str] = {}
         self.runs = 0
         self.calls = 0
@@ -77,19 +82,33 @@ class _Examination:
     def repeat_walks(self) -> None:
         """Repeat seeded walks here and in another process."""
         seeds = range(self._seed, self._seed + self._profile.walks)
-        digests = []
+        walked = []
         for seed in seeds:
             moves = draw_moves(seed, self._shape, self._profile.moves_max)
             run = self._ran(play(self._factory, moves))
             self._occasions["INV-7"] += 1
             difference = same_again(self._factory, moves, run)
             if difference is not None:
-                self._part("INV-7", difference, run)
+                self._part(*self._shorter(moves, (difference, run)))
                 return
-            digests.append(digest(run))
-        self._repeat_elsewhere(seeds, digests)
+            walked.append(run)
+        self._repeat_elsewhere(seeds, walked)
 
-    def _repeat_elsewhere(self, seeds: range, digests: list[str]) -> None:
+    def _shorter(self, moves: Sequence[Move], first: tuple[Difference, Run]) -> tuple[Difference, Run]:
+        """Shrink a walk that its repetition differs from; return the shortest of the differing runs."""
+        parted = [first]
+
+        def differs(shorter: Sequence[Move]) -> bool:
+            run = self._ran(play(self._factory, shorter))
+            difference = same_again(self._factory, shorter, run)
+            if difference is not None:
+                parted.append((difference, run))
+            return difference is not None
+
+        shrink(moves, differs, self._profile.shrinks)
+        return min(parted, key=lambda found: found[0].at)
+
+    def _repeat_elsewhere(self, seeds: range, walked: list[Run]) -> None:
         named = reference(self._factory)
         if named is None:
             self._notes["INV-7"] = "in this process only: another cannot import this factory by name"
@@ -98,15 +117,15 @@ class _Examination:
         if isinstance(others, str):
             self._notes["INV-7"] = f"in this process only: the other one said {others!r}"
             return
-        for seed, here, there in zip(seeds, digests, others, strict=True):
-            if here != there:
-                sentence = f"walk {seed} has other answers in a process with another hash seed"
-                self._broken["INV-7"] = Finding("INV-7", Verdict.BROKEN, sentence)
+        for run, digests in zip(walked, others, strict=True):
+            difference = parted(run, digests)
+            if difference is not None:
+                self._part(difference, run)
                 return
 
-    def _part(self, claim: str, difference: Difference, run: Run) -> None:
+    def _part(self, difference: Difference, run: Run) -> None:
         calls = run.sentences(difference.at)
-        self._broken[claim] = Finding(claim, Verdict.BROKEN, difference.sentence, calls)
+        self._broken["INV-7"] = Finding("INV-7", Verdict.BROKEN, difference.sentence, calls)
 
     # LIVE-1
 
@@ -139,43 +158,53 @@ class _Examination:
 
     def search(self, claims: set[str]) -> None:
         """Let Hypothesis look for a stream that breaks any claim not yet found broken, until it finds none."""
-        strategy = streams(self._shape, self._profile.moves_max)
-        within = settings(
-            max_examples=self._profile.streams, database=None, deadline=None, suppress_health_check=list(HealthCheck)
-        )
-        todo = claims - self._broken.keys()
-        while todo:
-            try:
-                moves = find(
-                    strategy, lambda moves: bool(self._breaks(moves, todo)), settings=within, random=self._rng()
-                )
-            except NoSuchExample:
-                break
-            except Flaky:
-                found = todo & self._seen.keys()
-            else:
-                found = self._breaks(moves, todo)
-            for claim in found:
+        todo = frozenset(claims - self._broken.keys())
+        if "INV-7" in self._broken:
+            todo -= {"INV-9"}
+        while todo and (found := self._find(todo)):
+            for claim in sorted(found):
+                shrink(self._streams[claim], partial(self._still_breaks, frozenset({claim})), self._profile.shrinks)
                 self._settle(claim)
-            todo -= self._broken.keys()
-            if not found:
-                break
-        for claim in todo & self._seen.keys():
+            todo -= found
+        for claim in sorted(todo & self._seen.keys()):  # a siege has shown it
             self._settle(claim)
 
-    def _rng(self) -> Random:
-        return Random(self._seed)  # noqa: S311 - where the search starts, and no secret
+    def _find(self, todo: frozenset[str]) -> frozenset[str]:
+        """Return what the first stream that breaks any of these claims breaks; nothing if there is none."""
+        within = settings(
+            max_examples=self._profile.streams,
+            phases=(Phase.generate,),
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        found: list[frozenset[str]] = []
 
-    def _breaks(self, moves: list[Move], todo: set[str]) -> set[str]:
-        run = self._ran(play(self._factory, moves))
-        if "INV-9" in todo and not run.crashed:
+        def breaks(moves: list[Move]) -> bool:
+            found.append(self._breaks(moves, todo))
+            return bool(found[-1])
+
+        strategy = streams(self._shape, self._profile.moves_max)
+        with suppress(NoSuchExample, Flaky):  # Flaky: the scheduler is; what was seen was seen
+            find(strategy, breaks, settings=within, random=Random(self._seed))
+        return next(filter(None, found), frozenset())
+
+    def _still_breaks(self, todo: frozenset[str], moves: Sequence[Move]) -> bool:
+        return bool(self._breaks(moves, todo))
+
+    def _breaks(self, moves: Sequence[Move], todo: frozenset[str]) -> frozenset[str]:
+        run = self._ran(play(self._factory, moves, until=todo))
+        if "INV-9" in todo and not run.over:
             self._occasions["INV-9"] += 1
             difference = other_future(self._factory, moves, run)
             if difference is not None:
                 run.watch.breach("INV-9", difference.sentence)
                 run.breach_at["INV-9"] = difference.at
         self._look(run)
-        return todo & run.watch.breaches.keys()
+        broken = todo & run.watch.breaches.keys()
+        for claim in broken:
+            self._streams.setdefault(claim, moves)
+        return broken
 
     def _look(self, run: Run) -> None:
         for claim in run.watch.breaches:
@@ -210,6 +239,8 @@ class _Examination:
             return "no view told free and held blocks"
         if claim == "LIVE-1" and bound is not None and 2 * bound > longest:
             return f"no siege has twice as many others as the bound of {bound}; declare one of {longest // 2} or less"
+        if claim == "INV-9" and "INV-7" in self._broken:
+            return "it is not deterministic, so that another answer shows nothing"
         if claim != CALLS and CALLS in self._broken and not self._occasions[claim]:
             return "the scheduler raised before it could be judged"
         if not self._occasions[claim]:

@@ -77,21 +77,20 @@ class Shape:
 
 
 def draw_job(shape: Shape, between: Callable[[int, int], int]) -> Job:
-    """Draw a job with ``between(low, high)``, ends included: Hypothesis gives one that shrinks, a generator a quick one.
+    """Draw a job with ``between(low, high)``, ends included: Hypothesis gives one that shrinks, a generator a quick.
 
     Most jobs are small beside the pool, some take a good part of it, and one in twelve does not fit into it.
     """
     block, pool = shape.block_tokens, shape.pool_tokens
-    kind = between(0, 11)
-    most_new = 3 * block if kind < 7 else pool // 4 if kind < 9 else pool // 2 if kind < 11 else 2 * pool
-    turns = []
-    for _ in range(between(1, 3)):
-        turns.append(
-            Turn(
-                between(1, max(1, most_new)),
-                between(1, 2 * block),
-                between(0, block) if between(0, 1) else 0,
-                10_000 * between(0, 6),
-            )
+    sizes = (3 * block,) * 7 + (pool // 4,) * 2 + (pool // 2,) * 2 + (2 * pool,)
+    most_new = max(1, sizes[between(0, len(sizes) - 1)])
+    turns = (
+        Turn(
+            new_tokens=between(1, most_new),
+            output_tokens=between(1, 2 * block),
+            slack_tokens=between(0, 1) * between(0, block),
+            tool_us=10_000 * between(0, 6),
         )
+        for _ in range(between(1, 3))
+    )
     return Job(tuple(turns))

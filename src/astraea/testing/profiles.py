@@ -16,6 +16,8 @@ class Profile:
     """Streams that Hypothesis draws for each round of the search; there is one round more than broken claims."""
     moves_max: int
     """Moves in one stream."""
+    shrinks: int
+    """Runs that one broken claim may cost until its story is short."""
     walks: int
     """Seeded walks that are repeated here and in another process (INV-7)."""
     comers: int
@@ -24,7 +26,7 @@ class Profile:
     """Where the search starts; ``None`` starts elsewhere each time."""
 
 
-CI = Profile(name="ci", streams=120, moves_max=25, walks=12, comers=24)
+CI = Profile(name="ci", streams=120, moves_max=25, shrinks=150, walks=12, comers=24)
 """Seconds, and the same each time."""
-NIGHT = Profile(name="night", streams=5_000, moves_max=60, walks=300, comers=200, seed=None)
+NIGHT = Profile(name="night", streams=5_000, moves_max=60, shrinks=3_000, walks=300, comers=200, seed=None)
 """As long as it takes, and elsewhere each time."""

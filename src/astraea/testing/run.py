@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from itertools import groupby
 
 from attrs import frozen
 
@@ -14,7 +15,13 @@ from astraea.testing.watch import Watch
 __all__ = ["STEP_US", "Call", "Run", "play"]
 
 STEP_US = 10_000
-"""Virtual time that a step takes, and that passes between the requests of a burst: none."""
+"""Virtual time that a step takes. Nothing else takes any."""
+
+_QUIET_STEPS = 64
+"""Steps without an output token, beyond two for each token of what is live, after which no end is to be hoped for."""
+
+_LINES_MAX = 30
+"""A longer story is told by its beginning and its end."""
 
 
 @frozen(slots=True)
@@ -29,9 +36,12 @@ class Call:
 
 
 class Run:
-    """One run of a fresh adapter; ``lengths`` gives other output lengths than the moves do, by request."""
+    """One run of a fresh adapter. It makes no call any more once it is ``over``.
 
-    def __init__(self, factory: Factory, lengths: Mapping[str, int] | None = None) -> None:
+    ``lengths`` gives other output lengths than the moves do, by request; ``until`` names claims whose breach ends it.
+    """
+
+    def __init__(self, factory: Factory, lengths: Mapping[str, int] | None = None, until: Collection[str] = ()) -> None:
         self.adapter: Adapter = factory()
         self.watch = Watch(self.adapter)
         self.calls: list[Call] = []
@@ -39,7 +49,10 @@ class Run:
         """By claim, how many calls had been made when its first breach was seen."""
         self.now_us = 0
         self.crashed = False
+        self.over = False
+        """The adapter raised, or a claim is broken that was to end the run."""
         self._lengths = lengths or {}
+        self._until = frozenset(until)
         self._jobs = 0
         self._plans: dict[str, Job] = {}
         self._due: list[tuple[int, int, Request]] = []
@@ -70,14 +83,14 @@ class Run:
     def cancel(self, choice: int) -> None:
         """Cancel one of the live requests, if there is any."""
         live = self.watch.live()
-        if live and not self.crashed:
+        if live and not self.over:
             self._cancel(live[choice % len(live)].request.request_id)
 
     def step(self) -> None:
         """Send what the tools have brought by now, and make one step."""
         while self._due and self._due[0][0] <= self.now_us:
             self._submit(self._due.pop(0)[2])
-        if self.crashed:
+        if self.over:
             return
         try:
             step = self.adapter.step(self.now_us)
@@ -94,24 +107,25 @@ class Run:
 
     def finish(self) -> None:
         """Let nothing more arrive, and make steps until all is done or it is clear that it never will be (LIVE-4)."""
-        work = sum(life.request.tokens_max for life in self.watch.live())
-        work += sum(sum(turn.new_tokens + turn.output_tokens for turn in job.turns) for job in self._plans.values())
-        for _ in range(200 + 4 * work):
-            if self.crashed or self.watch.stuck or not (self._due or self.watch.live()):
-                break
+        told, quiet = 0, 0
+        while not self.over and not self.watch.stuck and (self._due or self.watch.live()):
             if not self.watch.live():
                 self.now_us = max(self.now_us, self._due[0][0])
             self.step()
+            quiet = quiet + 1 if self.watch.told == told else 0
+            told = self.watch.told
+            if quiet > _QUIET_STEPS + 2 * sum(life.request.tokens_max for life in self.watch.live()):
+                break
         left = [life.request.request_id for life in self.watch.live()]
         self.watch.occasions["LIVE-4"] += bool(self.watch.lives)
-        if left and not self.crashed:
+        if left and not self.over:
             self.watch.breach("LIVE-4", f"{left[0]} never ends, {len(self.calls)} calls after the beginning")
             self.breach_at.setdefault("LIVE-4", len(self.calls))
 
     # Calls
 
     def _submit(self, request: Request) -> None:
-        if self.crashed:
+        if self.over:
             return
         told = f"submit({request.request_id}: prompt {request.prompt_tokens}"
         told += f", {request.reusable_tokens} of it reusable" if request.reusable_tokens else ""
@@ -146,7 +160,7 @@ class Run:
         self._note(Call(told, answer, view))
 
     def _crash(self, told: str, error: Exception) -> None:
-        self.crashed = True
+        self.crashed = self.over = True
         self.watch.breach(CALLS, f"{told} raised {type(error).__name__}: {error}")
         self._note(Call(f"{told} raised {type(error).__name__}", None, None))
 
@@ -154,6 +168,7 @@ class Run:
         self.calls.append(call)
         for claim in self.watch.breaches:
             self.breach_at.setdefault(claim, len(self.calls))
+        self.over |= not self._until.isdisjoint(self.watch.breaches)
 
     # Clients
 
@@ -176,13 +191,28 @@ class Run:
         self._due.sort(key=lambda entry: entry[:2])
 
     def sentences(self, upto: int | None = None) -> tuple[str, ...]:
-        """Return the calls and answers as lines, the first ``upto`` of them."""
-        return tuple(call.sentence for call in self.calls[:upto])
+        """Return the calls and answers as lines, the first ``upto`` of them; the same line many times is told once."""
+        lines = []
+        for sentence, times in groupby(call.sentence for call in self.calls[:upto]):
+            count = sum(1 for _ in times)
+            lines.append(sentence if count == 1 else f"{sentence} ({count} times)")
+        left_out = len(lines) - _LINES_MAX
+        if left_out > 0:
+            lines[_LINES_MAX // 2 : -_LINES_MAX // 2] = [f"... {left_out} lines more"]
+        return tuple(lines)
 
 
-def play(factory: Factory, moves: Iterable[Move], lengths: Mapping[str, int] | None = None) -> Run:
-    """Make the moves on a fresh adapter, let it come to rest, and return the run."""
-    run = Run(factory, lengths)
+def play(
+    factory: Factory,
+    moves: Iterable[Move],
+    lengths: Mapping[str, int] | None = None,
+    until: Collection[str] = (),
+) -> Run:
+    """Make the moves on a fresh adapter, let it come to rest, and return the run.
+
+    It ends early once one of the claims in ``until`` is broken.
+    """
+    run = Run(factory, lengths, until)
     for move in moves:
         run.make(move)
     run.finish()

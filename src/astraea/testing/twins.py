@@ -1,6 +1,6 @@
 """Runs a stream twice: as it was (INV-7), with another hash seed (INV-7), and with another unseen future (INV-9).
 
-Run as a module, it is the other process: it walks from some seeds and prints one digest for each.
+Run as a module, it is the other process: it walks from some seeds and prints a line of digests for each.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
-import subprocess  # noqa: S404 - it starts this very module
+import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 
 from attrs import frozen
 
@@ -19,7 +20,7 @@ from astraea.testing.moves import Move
 from astraea.testing.run import Call, Run, play
 from astraea.testing.walk import walk
 
-__all__ = ["Difference", "digest", "other_future", "other_hash_seed", "reference", "same_again"]
+__all__ = ["Difference", "digests", "other_future", "other_hash_seed", "parted", "reference", "same_again"]
 
 _SECONDS_MAX = 300
 
@@ -74,12 +75,17 @@ def _difference(run: Run, other: Run, upto: int, what: str) -> Difference | None
     return None
 
 
-def digest(run: Run) -> str:
-    """Return a digest of all answers and views, the same in every process."""
-    lines = hashlib.sha256()
-    for call in run.calls:
-        lines.update(f"{call.sentence}|{_stable(call)}\n".encode())
-    return lines.hexdigest()
+def digests(run: Run) -> list[str]:
+    """Return a short digest of each answer and view, the same in every process."""
+    return [hashlib.sha256(f"{call.sentence}|{_stable(call)}".encode()).hexdigest()[:8] for call in run.calls]
+
+
+def parted(run: Run, others: list[str]) -> Difference | None:
+    """Return where a run differs from one of which there are the digests only."""
+    for at, (here, there) in enumerate(zip_longest(digests(run), others)):
+        if here != there:
+            return Difference(f"call {at + 1} has another answer in a process with another hash seed", at + 1)
+    return None
 
 
 def _stable(call: Call) -> str:
@@ -99,8 +105,8 @@ def reference(factory: Factory) -> str | None:
     return f"{module}:{name}" if found is factory else None
 
 
-def other_hash_seed(named: str, seeds: range, count: int) -> list[str] | str:
-    """Return the digests of walks of ``count`` moves in a process with another hash seed, or why there are none."""
+def other_hash_seed(named: str, seeds: range, count: int) -> list[list[str]] | str:
+    """Return the digests of each walk in a process with another hash seed, or why there are none."""
     environment = {**os.environ, "PYTHONHASHSEED": "4242", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-m", "astraea.testing.twins", named]
     command += [str(number) for number in (seeds.start, seeds.stop, count)]
@@ -109,14 +115,14 @@ def other_hash_seed(named: str, seeds: range, count: int) -> list[str] | str:
     )
     if done.returncode:
         return (done.stderr.strip().splitlines() or ["it failed"])[-1]
-    return done.stdout.split()
+    return [line.split() for line in done.stdout.splitlines()]
 
 
 def _main(named: str, start: str, stop: str, count: str) -> None:
     module, _, name = named.partition(":")
     factory: Factory = getattr(importlib.import_module(module), name)
     for seed in range(int(start), int(stop)):
-        sys.stdout.write(digest(walk(factory, seed, int(count))) + "\n")
+        sys.stdout.write(" ".join(digests(walk(factory, seed, int(count)))) + "\n")
 
 
 if __name__ == "__main__":

@@ -28,8 +28,6 @@ class Life:
     state: str = "waiting"
     """``waiting``, ``running``, ``finished`` or ``cancelled``."""
     produced: int = 0
-    lingers: bool = False
-    """Cancelled, and no step has been made since: it may still be in views."""
 
     @property
     def live(self) -> bool:
@@ -48,6 +46,11 @@ class Watch:
         self.occasions: Counter[str] = Counter()
         """How often each claim could have been broken."""
         self.bypasses = Bypasses(knows_jobs=adapter.knows_jobs)
+        self.told = 0
+        """Output tokens of all requests so far."""
+        self._live: dict[str, Life] = {}
+        self._lingering: set[str] = set()
+        """Cancelled, and no step has been made since: they may still be in views."""
         self._shape = Shape.of(adapter)
         self._pool = adapter.pool_blocks
         self._bound = adapter.bypass_bound
@@ -59,7 +62,7 @@ class Watch:
 
     def live(self) -> list[Life]:
         """Return the requests that have yet to end, in the order of submission."""
-        return [life for life in self.lives.values() if life.live]
+        return [*self._live.values()]
 
     def too_large(self, request: Request) -> bool:
         """Say whether a request can never fit the pool."""
@@ -77,21 +80,19 @@ class Watch:
                     "INV-5", f"{request.request_id} may need {blocks} blocks, and is admitted to a pool of {self._pool}"
                 )
         if admitted:
-            self.lives[request.request_id] = Life(request)
+            self.lives[request.request_id] = self._live[request.request_id] = Life(request)
             self.bypasses.wait(request)
 
     def cancelled(self, request_id: str) -> None:
         """Take account of a request whose client is gone."""
         self.occasions["INV-4"] += 1
-        life = self.lives[request_id]
-        self._leave(life, "cancelled")
-        life.lingers = True
+        self._leave(self.lives[request_id], "cancelled")
+        self._lingering.add(request_id)
 
     def stepped(self, step: Step) -> None:
         """Take account of a step."""
-        waited = [life.request.request_id for life in self.live() if life.state == "waiting"]
-        for life in self.lives.values():
-            life.lingers = False
+        waited = [name for name, life in self._live.items() if life.state == "waiting"]
+        self._lingering.clear()
         for request_id in step.preempted:
             self._move(request_id, "is preempted", "running", "waiting")
         for request_id in step.started:
@@ -132,6 +133,7 @@ class Watch:
         if life.state != "running":
             self.breach("INV-2", f"{request_id} runs, and is {life.state}")
         life.produced += tokens
+        self.told += max(0, tokens)
         if tokens < 0 or life.produced > life.request.future.output_tokens:
             due = life.request.future.output_tokens
             self.breach("INV-4", f"{request_id} has been told {life.produced} tokens of {due}")
@@ -154,16 +156,16 @@ class Watch:
         if life.state == "waiting":
             self.bypasses.unwait(life.request)
         life.state = state
+        del self._live[life.request.request_id]
 
     def _check_work(self, step: Step, waiting: list[str]) -> None:
-        live = [life.request.request_id for life in self.live()]
-        self._idle = self._idle + 1 if live and not step.ran else 0
-        self.occasions["LIVE-2"] += bool(live)
+        self._idle = self._idle + 1 if self._live and not step.ran else 0
+        self.occasions["LIVE-2"] += bool(self._live)
         self.occasions["INV-6"] += bool(waiting)
         if waiting and not step.ran and not step.owes:
             self.breach("INV-6", f"{_names(waiting)} waits, nothing is owed, and the step runs nothing")
         if self._idle >= (_PATIENCE_OWED_STEPS if step.owes else PATIENCE_STEPS):
-            self.breach("LIVE-2", f"{_names(live)} is live, and {self._idle} steps in a row ran nothing")
+            self.breach("LIVE-2", f"{_names(self._live)} is live, and {self._idle} steps in a row ran nothing")
 
     @property
     def stuck(self) -> bool:
@@ -180,12 +182,13 @@ class Watch:
             self._check_blocks(view, view.free_blocks, self._pool)
 
     def _check_state(self, state: str, names: tuple[str, ...]) -> None:
-        due = {life.request.request_id for life in self.live() if life.state == state}
-        lingers = {name for name in names if name in self.lives and self.lives[name].lingers}
+        due = {name for name, life in self._live.items() if life.state == state}
         found = Counter(names)
+        if found.keys() == due and len(names) == len(due):
+            return
         for name in sorted(due - found.keys()):
             self.breach("INV-2", f"{name} should be {state}, and the view does not say so")
-        for name in sorted(found.keys() - due - lingers):
+        for name in sorted(found.keys() - due - self._lingering):
             is_now = self.lives[name].state if name in self.lives else "not admitted"
             claim = "INV-2" if name not in self.lives or self.lives[name].live else "INV-4"
             self.breach(claim, f"{name} is {is_now}, and the view has it {state}")
@@ -204,8 +207,7 @@ class Watch:
         if min([free, view.cached_blocks, *view.held_blocks.values()]) < 0:
             self.breach("INV-1", "a count of blocks is negative")
         for name, blocks in view.held_blocks.items():
-            life = self.lives.get(name)
-            if blocks and (life is None or not (life.live or life.lingers)):
+            if blocks and name not in self._live and name not in self._lingering:
                 self.breach("INV-1", f"{name} is not live any more, and holds {blocks} blocks")
 
 
