@@ -2,6 +2,7 @@
 
 import json
 import operator
+import os
 import sys
 import uuid
 from typing import Any
@@ -15,7 +16,7 @@ TOOLS: list[Any] = [
     for name in OPERATORS
 ]
 
-client = OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="none")
+client = OpenAI(base_url=os.environ.get("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1"), api_key="none")
 session = {"session_id": str(uuid.uuid4())}  # one name for all calls of the job: its cache is kept, its order fair
 messages: list[Any] = [{"role": "user", "content": sys.argv[1]}]
 model = client.models.list().data[0].id
