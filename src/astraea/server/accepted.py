@@ -33,7 +33,6 @@ WITHOUT_EFFECT: Mapping[str, str] = {
     "thinking": "the models here have no such setting",
     "output_config": "the models here have no such setting",
     "context_management": "clients keep their own history",
-    "cache_control": "all that may be of use again is kept while there is room",
 }
 """Fields that change nothing here, and why that is no harm."""
 
@@ -78,6 +77,7 @@ _NEUTRAL: Mapping[str, Collection[object]] = {
         {"format": {"type": "text"}, "verbosity": "medium"},
     ),
     "background": (False,),
+    "n": (1,),
     "mcp_servers": ([],),
     "suffix": ("",),
     "use_beam_search": (False,),

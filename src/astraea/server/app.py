@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,13 +12,14 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 import astraea
 from astraea.server.chat import chat
 from astraea.server.claude import count_tokens, messages
 from astraea.server.claude_schema import ClaudeRequest, CountRequest
 from astraea.server.completions import completions
+from astraea.server.described import describer
 from astraea.server.gate import Gate, hosts_of, refusal
 from astraea.server.keys import Keys
 from astraea.server.plain_routes import delete_session, health, metrics, models, ready, tokenize
@@ -35,6 +36,19 @@ _ERRORS = {400: "what is asked cannot be had", 401: "no valid key", 403: "unknow
 _BODY_ERRORS = {413: "too large", 415: "not JSON", 404: "another model, or unknown"}
 _TURN_ERRORS = {429: "too many requests wait", 500: "the model failed", 503: "shutting down, or failed"}
 _STATUS_WORDS = {404: "there is no such route", 405: "the route has no such method"}
+
+_GENERATING: tuple[tuple[str, Callable[[Request], Awaitable[Response]], type[BaseModel]], ...] = (
+    ("/v1/chat/completions", chat, ChatRequest),
+    ("/v1/completions", completions, CompletionRequest),
+    ("/v1/responses", responses, ResponsesRequest),
+    ("/v1/messages", messages, ClaudeRequest),
+)
+"""What answers with turns of the engine, and the body that it reads."""
+_READING: tuple[tuple[str, Callable[[Request], Awaitable[Response]], type[BaseModel]], ...] = (
+    ("/v1/messages/count_tokens", count_tokens, CountRequest),
+    ("/tokenize", tokenize, TokenizeRequest),
+)
+"""What reads a body and answers at once."""
 
 log = structlog.get_logger()
 
@@ -56,18 +70,16 @@ def make_app(service: Service, keys: Keys) -> FastAPI:
         openapi_url="/openapi.json", redirect_slashes=False,
     )  # fmt: skip
     app.state.service = service
-    _generating(app, "/v1/chat/completions", chat, ChatRequest)
-    _generating(app, "/v1/completions", completions, CompletionRequest)
-    _generating(app, "/v1/responses", responses, ResponsesRequest)
-    _generating(app, "/v1/messages", messages, ClaudeRequest)
-    _reading(app, "/v1/messages/count_tokens", count_tokens, CountRequest)
-    _reading(app, "/tokenize", tokenize, TokenizeRequest)
+    for path, route, _ in _GENERATING:
+        app.add_api_route(path, route, methods=["POST"], responses=_documented(_BODY_ERRORS | _TURN_ERRORS))
+    for path, route, _ in _READING:
+        app.add_api_route(path, route, methods=["POST"], responses=_documented(_BODY_ERRORS))
     for method, of_one in (("GET", get_response), ("DELETE", delete_response)):
         app.add_api_route(
             "/v1/responses/{response_id}", of_one, methods=[method], responses=_documented({404: "unknown"})
         )
-    for path, route in (("/v1/models", models), ("/health", health), ("/ready", ready), ("/metrics", metrics)):
-        app.add_api_route(path, route, methods=["GET"], response_class=JSONResponse, responses=_documented({503: ""}))
+    for path, told in (("/v1/models", models), ("/health", health), ("/ready", ready), ("/metrics", metrics)):
+        app.add_api_route(path, told, methods=["GET"], responses=_documented({503: "not now"}))
     app.add_api_route(
         "/v1/sessions/{session_id:path}", delete_session, methods=["DELETE"], responses=_documented({404: "unknown"})
     )
@@ -75,25 +87,13 @@ def make_app(service: Service, keys: Keys) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _bug)
     app.add_middleware(Gate, keys=keys, hosts=hosts_of(service.settings))
+    bodies = {path: kind for path, _, kind in (*_GENERATING, *_READING)}
+    app.openapi = describer(app, bodies)  # type: ignore[method-assign]  # as FastAPI has it
     return app
 
 
 def _documented(more: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
-    return {status: {"description": words or "not now"} for status, words in (_ERRORS | dict(more)).items()}
-
-
-def _reading(app: FastAPI, path: str, route: Any, kind: type[BaseModel], more: Mapping[int, str] = {}) -> None:  # noqa: ANN401
-    schema = kind.model_json_schema(ref_template=f"#/components/schemas/{kind.__name__}-{{model}}")
-    schema.pop("$defs", None)
-    app.add_api_route(
-        path, route, methods=["POST"], response_class=JSONResponse,
-        responses=_documented(_BODY_ERRORS | dict(more)),
-        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}},
-    )  # fmt: skip
-
-
-def _generating(app: FastAPI, path: str, route: Any, kind: type[BaseModel]) -> None:  # noqa: ANN401
-    _reading(app, path, route, kind, _TURN_ERRORS)
+    return {status: {"description": words} for status, words in (_ERRORS | dict(more)).items()}
 
 
 async def _api_error(request: Request, error: Exception) -> Response:

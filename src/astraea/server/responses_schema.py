@@ -18,6 +18,7 @@ RESPONSES_REFUSED: Mapping[str, str] = {
     "prompt": "no prompts are stored here",
     "text": "nothing is decoded by a grammar",
     "max_tool_calls": "the server calls no tools",
+    "n": "an input has one answer",
     "logit_bias": "single tokens cannot be made more likely",
 }
 """Fields that would change the answer, and why they cannot be had."""
