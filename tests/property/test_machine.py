@@ -39,7 +39,7 @@ def limits(draw):
         tenant_kv_blocks_max=draw(st.sampled_from([None, None, blocks // 2])),
         costs=EngineCosts(swap_ns_per_token=draw(st.sampled_from([5_243, 100, 1_000_000]))),
         tuning=Tuning(
-            keep_tenths=draw(st.sampled_from([40, 0, 1000])), prior_tool_wait_us=draw(st.sampled_from([1, 10**6]))
+            keep_tenths=draw(st.sampled_from([35, 0, 1000])), prior_tool_wait_us=draw(st.sampled_from([1, 10**6]))
         ),
     )
 

@@ -37,7 +37,7 @@ def random_limits(rng: random.Random, **fixed) -> Limits:
         "tenant_turns_max": rng.choice([3, 1000, 1000]),
         "tenant_kv_blocks_max": rng.choice([None, None, None, max(1, blocks // 2)]),
         "costs": EngineCosts(swap_ns_per_token=rng.choice([100, 5_243, 1_000_000])),
-        "tuning": Tuning(keep_tenths=rng.choice([0, 40, 1000]), prior_tool_wait_us=rng.choice([1, 1_000_000])),
+        "tuning": Tuning(keep_tenths=rng.choice([0, 35, 1000]), prior_tool_wait_us=rng.choice([1, 1_000_000])),
     }
     return Limits(**(chosen | fixed))
 

@@ -51,7 +51,7 @@ class Tuning:
     """The response ratio is ``wait^(1/n) / size`` with this n; 1 is the textbook ratio."""
     resume_permille: int = field(default=750, validator=[*_natural, v.le(1000)])
     """How much of a turn's size its resident cache takes off, in thousandths."""
-    keep_tenths: int = field(default=40, validator=_natural)
+    keep_tenths: int = field(default=35, validator=_natural)
     """A waiting cache is kept while its expected wait is below this many tenths of the pool's refill time."""
     growth_permille: int = field(default=1_000, validator=_natural)
     """Share of the active jobs' expected growth that a start leaves free, in thousandths."""

@@ -6,7 +6,7 @@ Astraea's. :class:`LeastRecentlyUsed` is what engines with a prefix cache do.
 
 *Keeping over a tool wait.* To keep C tokens for a time costs what the pool could do meanwhile; to lose them costs
 their recomputation. The wait at which the two are even is the time to refill the whole pool at the cost of this cache,
-``T = T_prefill(C) * capacity / C``; a cache is kept while the expected rest of its wait is below 4 T. With room on
+``T = T_prefill(C) * capacity / C``; a cache is kept while the expected rest of its wait is below 3.5 T. With room on
 the host the loss is a copy, and T is the copy's time if that is less. The rest is judged again as the wait lasts
 (a tool that has not returned in a minute will take long), and nothing is kept beyond the longest wait seen.
 """
@@ -62,7 +62,7 @@ class KeepByReuse(_SwapIfCheaper):
         self.headroom_blocks_max = limits.device_blocks * limits.tuning.growth_cap_permille // 1000
 
     def keep_until_us(self, context: Context, ledger: Ledger, now_us: int) -> int:
-        """Return until when the expected rest of the tool wait stays below four refill times."""
+        """Return until when the expected rest of the tool wait stays below 3.5 refill times."""
         threshold_us = self._limits.tuning.keep_tenths * self._refill_us(context, ledger) // 10
         history = self._predictor.waits(context.waits_for)
         if history is None:
