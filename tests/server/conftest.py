@@ -12,6 +12,7 @@ import pytest
 import torch
 from attrs import define
 from openai import OpenAI
+from prometheus_client.parser import text_string_to_metric_families
 
 from astraea.executor.model import load_model
 from astraea.executor.turns import LiveTurn
@@ -45,9 +46,13 @@ class Live:
 
     def numbers(self):
         """The metrics, by name and labels."""
-        lines = self.http.get("/metrics").text.splitlines()
-        pairs = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
-        return {name.replace('engine="0",', "").replace('model_name="toy"', ""): float(value) for name, value in pairs}
+        told = {}
+        for family in text_string_to_metric_families(self.http.get("/metrics").text):
+            for sample in family.samples:
+                labels = {name: value for name, value in sample.labels.items() if name not in {"engine", "model_name"}}
+                shown = ",".join(f'{name}="{value}"' for name, value in sorted(labels.items()))
+                told[f"{sample.name}{{{shown}}}"] = sample.value
+        return told
 
     def settled(self, timeout_s=10):
         """Wait until no turn is live."""

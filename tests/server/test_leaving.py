@@ -55,8 +55,7 @@ def test_a_client_that_leaves_while_its_answer_comes_is_computed_for_no_longer(l
     assert time.monotonic() - began_s < 1
     after = live.numbers()
     assert (
-        after['astraea_turns_total{finish="cancelled",}']
-        == before.get('astraea_turns_total{finish="cancelled",}', 0) + 1
+        after['astraea_turns_total{finish="cancelled"}'] == before.get('astraea_turns_total{finish="cancelled"}', 0) + 1
     )
     assert after["vllm:num_requests_running{}"] == 0
 
@@ -127,7 +126,7 @@ def test_a_client_that_takes_nothing_is_given_up_and_the_others_go_on():
         _until(live.live_turns, "the turns do not arrive")
         assert live.chat("hello").status_code == 200
         _until(lambda: live.live_turns() == 0, "a turn for nobody goes on", 20)
-        assert live.numbers()['astraea_turns_total{finish="cancelled",}'] >= 1
+        assert live.numbers()['astraea_turns_total{finish="cancelled"}'] >= 1
         lazy.close()
 
 

@@ -25,7 +25,7 @@ from astraea.executor.holdings import Holdings
 from astraea.executor.model import LoadedModel
 from astraea.executor.requests import Answer, Finish, TurnRequest
 from astraea.executor.swap import Copier, make_copier
-from astraea.executor.verbs import Verbs
+from astraea.executor.verbs import Observer, Verbs
 from astraea.executor.work import Work
 from astraea.policy.core import Scheduler
 from astraea.policy.limits import Limits
@@ -52,6 +52,7 @@ class Engine:
         policy: str = "astraea",
         record: str | Path | IO[str] | None = None,
         clock: Callable[[], int] | None = None,
+        observer: Observer | None = None,
         swap_overdue_us: int = 30 * US_PER_S,
         flex: bool = False,
         copier: Callable[[BlockPool, BlockPool, threading.Event], Copier] = make_copier,
@@ -59,6 +60,7 @@ class Engine:
         """Make the pools and begin with nothing.
 
         ``record``: where to write the run's trace. ``clock``: monotonic microseconds; ``None`` for the machine's.
+        ``observer``: hears what is decided.
         ``swap_overdue_us``: how long a copy may take before it is given up. ``flex``: see :class:`PagedModel`.
         Raises :class:`UsageError` for a model that cannot be computed here, or pools that find no room.
         """
@@ -74,7 +76,7 @@ class Engine:
                 record, limits, chosen.name, guarded=chosen.guarded, blocking=chosen.blocking,
                 meta={"model": loaded.name},
             )  # fmt: skip
-        self._verbs = Verbs(Scheduler(limits, chosen), clock or _monotonic_us(), recorder)
+        self._verbs = Verbs(Scheduler(limits, chosen), clock or _monotonic_us(), recorder, observer)
         self._news = threading.Event()
         """Set where something was asked or a copy ended."""
         self._copies: Copies | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from astraea.decisions import Decision
 from astraea.errors import ContractError
@@ -10,14 +12,24 @@ from astraea.events import Event
 from astraea.policy.core import Scheduler
 from astraea.trace.recorder import TraceRecorder
 
-__all__ = ["Verbs"]
+__all__ = ["Observer", "Verbs"]
+
+Observer: TypeAlias = Callable[[Sequence[Decision], int], None]
+"""Hears what was decided and in how many nanoseconds; in the engine's thread, so it is quick and does not raise."""
 
 
 class Verbs:
     """One scheduler, its clock and its trace."""
 
-    def __init__(self, core: Scheduler, clock: Callable[[], int], recorder: TraceRecorder | None) -> None:
+    def __init__(
+        self,
+        core: Scheduler,
+        clock: Callable[[], int],
+        recorder: TraceRecorder | None,
+        observer: Observer | None = None,
+    ) -> None:
         self.core = core
+        self._observer = observer
         self._clock = clock
         self._recorder = recorder
         self._now_us = 0
@@ -44,7 +56,10 @@ class Verbs:
     def decide(self) -> list[Decision]:
         """Return what is owed now."""
         now_us = self.now_us()
+        began_ns = time.perf_counter_ns()
         decisions = self.core.decide(now_us)
+        if self._observer is not None:
+            self._observer(decisions, time.perf_counter_ns() - began_ns)
         if self._recorder is not None:
             self._recorder.decided(now_us, decisions)
         return decisions

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from astraea.decisions import Decision, DropCache, Hold, Preempt, Refuse, RunBatch, SwapIn, SwapOut, WakeAt
 from astraea.executor.requests import Finish
 from astraea.policy.snapshot import Snapshot
 from astraea.policy.tables import TurnState
@@ -18,7 +21,10 @@ _TTFT_S = (
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2_560,
 )  # fmt: skip
 _LATENCY_S = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 80, 160, 320, 640, 1_280, 2_560)
+_DECIDE_S = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2)
 _JOB_S = (0.5, 1, 2, 5, 10, 20, 40, 80, 160, 320, 640, 1_280, 2_560, 7_200)
+
+_ACTIONS = {SwapOut: "swap_out", SwapIn: "swap_in", DropCache: "drop", Preempt: "preempt"}
 
 
 class Metrics:
@@ -53,6 +59,11 @@ class Metrics:
         self._jct = histogram("astraea_job_completion_seconds", "From a job's arrival to its last token", _JOB_S)
         self._job_turns = histogram("astraea_job_turns", "Turns of a job", (1, 2, 3, 5, 8, 13, 21, 34, 55, 89))
         self._abandoned = counter("astraea_jobs_abandoned", "Jobs whose client went on with something else")
+        self._preemptions = counter("vllm:num_preemptions", "Running turns that were taken out of the batch")
+        self._kv = counter("astraea_kv_decisions", "What was decided about KV caches", "action", "reason")
+        self._dispatches = counter("astraea_dispatches", "Turns that entered the batch, by why", "reason")
+        self._held = counter("astraea_holds", "Waiting turns that were passed over, by why", "reason")
+        self._decide = histogram("astraea_decide_seconds", "Time of one decision of the scheduler", _DECIDE_S)
         self._sessions = gauge("astraea_sessions", "Open sessions")
         self._jobs = gauge("astraea_jobs", "Live jobs")
         self._promoted = gauge("astraea_jobs_promoted", "Live jobs that reached the bypass bound")
@@ -62,6 +73,24 @@ class Metrics:
             "astraea_device_quarantined_blocks", "KV blocks that a late report may still write to"
         )
         self._host_free = gauge("astraea_host_free_blocks", "Free KV blocks of the host pool")
+
+    def decided(self, decisions: Sequence[Decision], took_ns: int) -> None:
+        """Count what the scheduler decided; called in the engine's thread."""
+        labels = self._model, "0"
+        self._decide.labels(*labels).observe(took_ns / 1e9)
+        for decision in decisions:
+            match decision:
+                case RunBatch():
+                    for dispatch in decision.dispatched:
+                        self._dispatches.labels(*labels, str(dispatch.because.reason)).inc()
+                case Hold():
+                    self._held.labels(*labels, str(decision.because.reason)).inc()
+                case SwapOut() | SwapIn() | DropCache() | Preempt():
+                    self._kv.labels(*labels, _ACTIONS[type(decision)], str(decision.because.reason)).inc()
+                    if isinstance(decision, Preempt):
+                        self._preemptions.labels(*labels).inc()
+                case Refuse() | WakeAt():
+                    pass  # a refused turn is counted where it ends, and a time to wake at is no decision about anyone
 
     def turn_ended(self, choice: Choice, prompt_tokens: int) -> None:
         """Count a turn."""

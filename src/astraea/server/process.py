@@ -119,11 +119,12 @@ def make_server(settings: Settings, keys: Keys, loaded: LoadedModel) -> Server:
         raise UsageError(f"{loaded.name} has no tokenizer, so there is nothing to serve")
     limits = limits_of(settings, loaded)
     listener = _listen(settings)
-    bridge = EngineThread(Engine(loaded, limits, policy=settings.policy, record=settings.record))
+    metrics = Metrics(settings.model_name)
+    engine = Engine(loaded, limits, policy=settings.policy, record=settings.record, observer=metrics.decided)
+    bridge = EngineThread(engine)
     service = Service(
-        settings, loaded, limits, longest_context(settings, loaded), bridge, Renderer(loaded), Placing(),
-        Metrics(settings.model_name),
-    )  # fmt: skip
+        settings, loaded, limits, longest_context(settings, loaded), bridge, Renderer(loaded), Placing(), metrics
+    )
     server = Server(service, keys, listener)
     bridge.on_failure = server.fail
     return server

@@ -1,9 +1,9 @@
 """Finds the tool calls in what a model said, in the two forms that open models use.
 
-Hermes: ``<tool_call>{"name": ..., "arguments": {...}}</tool_call>``, any number of them among other text. Llama: the
-whole answer is ``{"name": ..., "parameters": {...}}``, several with semicolons between, perhaps behind
-``<|python_tag|>``.
-Only a call of a tool that was offered is one; all else is text. Everything is found in one pass, without patterns.
+Hermes: ``<tool_call>{"name": ..., "arguments": {...}}</tool_call>``, any number of them among other text, or a list of
+such objects in one. Llama: the whole answer is ``{"name": ..., "parameters": {...}}``, several with semicolons between,
+perhaps behind ``<|python_tag|>``. Only a call of a tool that was offered is one; all else is text. Everything is found
+in one pass, without patterns.
 """
 
 from __future__ import annotations
@@ -94,28 +94,28 @@ def _tagged_calls(text: str, tools: Collection[str]) -> Said:
     kept: list[str] = []
     at = 0
     while (begin := text.find(CALL_BEGIN, at)) >= 0 and len(calls) < _CALLS_MAX:
-        call, end = _call_at(text, begin + len(CALL_BEGIN), tools)
-        if call is None:
+        found, end = _calls_at(text, begin + len(CALL_BEGIN), tools)
+        if not found:
             kept.append(text[at : begin + len(CALL_BEGIN)])
             at = begin + len(CALL_BEGIN)
             continue
-        calls.append(call)
+        calls += found
         kept.append(text[at:begin])
         at = _skip(text, end, CALL_END)
     if not calls:
         return Said(text)
     kept.append(text[at:])
-    return Said("".join(kept).strip(), tuple(calls))
+    return Said("".join(kept).strip(), tuple(calls[:_CALLS_MAX]))
 
 
 def _bare_calls(text: str, tools: Collection[str]) -> tuple[ToolCall, ...]:
     calls: list[ToolCall] = []
     at = 0
     while at < len(text) and len(calls) < _CALLS_MAX:
-        call, at = _call_at(text, at, tools)
-        if call is None:
+        found, at = _calls_at(text, at, tools)
+        if not found:
             return ()
-        calls.append(call)
+        calls += found
         at = _skip(text, at, ";")
     return tuple(calls)
 
@@ -127,22 +127,28 @@ def _skip(text: str, at: int, mark: str) -> int:
     return at + len(mark) if text.startswith(mark, at) else at
 
 
-def _call_at(text: str, at: int, tools: Collection[str]) -> tuple[ToolCall | None, int]:
-    """Return the call whose JSON begins at a place, and where it ends."""
+def _calls_at(text: str, at: int, tools: Collection[str]) -> tuple[tuple[ToolCall, ...], int]:
+    """Return the calls whose JSON, an object or a list of them, begins at a place, and where it ends."""
     while at < len(text) and text[at].isspace():
         at += 1
     try:
         value, end = _DECODER.raw_decode(text, at)
     except (ValueError, RecursionError):
-        return None, at
-    if not isinstance(value, dict) or value.get("name") not in tools:
-        return None, at
+        return (), at
+    calls = [_call(one, tools) for one in (value if isinstance(value, list) else [value])[:_CALLS_MAX]]
+    found = tuple(call for call in calls if call is not None)
+    return (found, end) if len(found) == len(calls) else ((), at)
+
+
+def _call(value: object, tools: Collection[str]) -> ToolCall | None:
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str) or value["name"] not in tools:
+        return None
     arguments = value.get("arguments", value.get("parameters", {}))
     if isinstance(arguments, str):
         arguments = _as_object(arguments)
     if not isinstance(arguments, Mapping):
-        return None, at
-    return ToolCall(value["name"], json.dumps(arguments, ensure_ascii=False)), end
+        return None
+    return ToolCall(value["name"], json.dumps(arguments, ensure_ascii=False))
 
 
 def _as_object(text: str) -> object:
