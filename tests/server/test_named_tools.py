@@ -111,3 +111,15 @@ def test_what_the_model_says_can_be_sent_back_even_where_it_says_nul(live, says,
         (answer,) = response.json()["choices"]
         calls, content = answer["message"].get("tool_calls", ()), answer["message"]["content"]
     assert "a\ufffdb" in (calls[0]["function"]["arguments"] if choice == ADD else content)
+
+
+def test_the_responses_api_has_it_too(live):
+    tool = {"type": "function", "name": "add", "parameters": {"type": "object", "properties": {}}}
+    asked = {"model": "toy", "input": "1?", "max_output_tokens": 4, "tools": [tool], "extra_body": {"final": True}}
+    for choice in ({"type": "function", "name": "add"}, "required"):
+        told = live.openai.responses.create(tool_choice=choice, **asked)
+        (item,) = told.output
+        assert (item.type, item.name) == ("function_call", "add")
+    other = {"input": "1?", "tools": [tool], "tool_choice": {"type": "function", "name": "mul"}}
+    refused = live.http.post("/v1/responses", json=other)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "tool_choice")

@@ -33,6 +33,7 @@ async def responses(request: Request) -> Response:
     call = Call(
         messages=messages,
         tools=asked.offered,
+        must_call=asked.must_call,
         max_tokens=asked.max_output_tokens or asked.max_tokens,
         min_tokens=asked.min_tokens or 0,
         ignore_eos=bool(asked.ignore_eos),

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from astraea.server.refusals import ApiError
-from astraea.server.schema import Asked, AskedSampling, Count, Message
+from astraea.server.schema import Asked, AskedSampling, Count, Message, chosen_tool
 
 __all__ = ["RESPONSES_REFUSED", "ResponsesRequest", "messages_of"]
 
@@ -58,16 +58,18 @@ class ResponsesRequest(AskedSampling):
 
     @property
     def offered(self) -> list[dict[str, Any]]:
-        """The tools that the model is shown; raises :class:`ApiError` for a choice that it cannot be held to."""
-        if self.tool_choice not in (None, "auto", "none"):
-            sentence = 'tool_choice may be "auto" or "none": nothing is decoded by a grammar'
-            raise ApiError(400, sentence, code="unsupported_value", param="tool_choice")
+        """The tools that the model is shown."""
         if self.tool_choice == "none":
             return []
         return [
             {"type": "function", "function": tool.model_dump(exclude={"type"}, exclude_none=True)}
             for tool in self.tools or ()
         ]
+
+    @property
+    def must_call(self) -> str | None:
+        """The tool that the answer has to call; raises :class:`ApiError` for a choice that it cannot be held to."""
+        return chosen_tool(self.tool_choice, [tool.name for tool in self.tools or ()])
 
 
 def messages_of(asked: ResponsesRequest, before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

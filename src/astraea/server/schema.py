@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,6 +19,7 @@ __all__ = [
     "Message",
     "TokenizeRequest",
     "Tool",
+    "chosen_tool",
 ]
 
 _INTEGER_MAX = (1 << 63) - 1
@@ -129,6 +131,22 @@ class Message(Asked):
         return "".join(texts)
 
 
+def chosen_tool(choice: object, names: Sequence[str]) -> str | None:
+    """Return the tool of these that an answer has to call, ``None`` where it may say what it likes.
+
+    Raises :class:`ApiError` for a choice that no model can be held to without a grammar.
+    """
+    match choice:
+        case None | "auto" | "none":
+            return None
+        case "required" if len(set(names)) == 1:
+            return names[0]
+        case {"type": "function", "name": str(name)} if name in names:
+            return name
+    sentence = 'tool_choice may be "auto", "none", one of the tools, or "required" where there is one tool'
+    raise ApiError(400, sentence, code="unsupported_value", param="tool_choice")
+
+
 class _ToolFunction(Asked):
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")]
     description: str | None = None
@@ -164,16 +182,10 @@ class ChatRequest(_Streamed):
     @property
     def must_call(self) -> str | None:
         """The tool that the answer has to call; raises :class:`ApiError` for a choice that it cannot be held to."""
-        names = [tool.function.name for tool in self.tools or ()]
-        match self.tool_choice:
-            case None | "auto" | "none":
-                return None
-            case "required" if len(set(names)) == 1:
-                return names[0]
-            case {"type": "function", "function": {"name": str(name)}} if name in names:
-                return name
-        sentence = 'tool_choice may be "auto", "none", one of the tools, or "required" where there is one tool'
-        raise ApiError(400, sentence, code="unsupported_value", param="tool_choice")
+        choice: object = self.tool_choice
+        if isinstance(choice, dict) and isinstance(choice.get("function"), dict):
+            choice = {"type": choice.get("type"), "name": choice["function"].get("name")}
+        return chosen_tool(choice, [tool.function.name for tool in self.tools or ()])
 
 
 class CompletionRequest(_Streamed):
