@@ -64,6 +64,7 @@ def test_the_demo_asks_the_model_and_shows_both_policies(capsys, monkeypatch):
     ("arguments", "complaint"),
     [
         (["--policy", "fast"], "unknown policy 'fast'"),
+        (["--policy", ","], "policy"),
         (["--kv-tokens", "0"], "the number of KV tokens must be at least 1"),
         (["--workload", "calculater"], "did you mean 'calculator'?"),
     ],

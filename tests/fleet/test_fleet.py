@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from attrs import evolve
 
-from astraea.errors import AstraeaError, UsageError
+from astraea.errors import UsageError
 from astraea.fleet.filler import Ruler
 from astraea.fleet.run import Fleet
 from astraea.simulator.agents import stages_of
@@ -164,7 +164,7 @@ def test_a_job_whose_turn_fails_is_given_up_and_the_others_go_on():
 def test_where_no_job_comes_to_its_end_there_are_no_figures():
     fake = FakeServer()
     fake.fails = lambda body: (400, "no") if "session_id" in body else None
-    with pytest.raises(AstraeaError, match="none of the 6 jobs was done; the first: 400: no"):
+    with pytest.raises(UsageError, match="none of the 6 jobs was done; the first: 400: no"):
         run(fake)
 
 

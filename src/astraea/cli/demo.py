@@ -60,7 +60,7 @@ def demo_command(
             if not verdicts and not as_json:
                 print(f"{_QUESTION}\n  {ask_once(url, _QUESTION)}\n")
             if answers(urlsplit(url).port or 0, "/dashboard"):
-                tell(f"see it at work: {url}/dashboard")
+                print(f"astraea: see it at work: {url}/dashboard", file=sys.stderr)
             fleet = Fleet(url=url, scenario=scenario, seed=seed)
             notes: list[str] = []
             with progress_bar(wanted=not as_json) as on_progress:

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from attrs import asdict, define, frozen
 
-from astraea.errors import AstraeaError
+from astraea.errors import UsageError
 from astraea.simulator.verdict import percentile
 from astraea.units import US_PER_S
 
@@ -60,11 +60,11 @@ class FleetVerdict:
 
 
 def judge_fleet(label: str, records: Sequence[JobRecord], wall_s: float) -> FleetVerdict:
-    """Return the figures of a run; raises :class:`AstraeaError` where no job was done."""
+    """Return the figures of a run; raises :class:`UsageError` where no job was done."""
     done = [record for record in records if not record.error]
     errors = [record.error for record in records if record.error]
     if not done:
-        raise AstraeaError(f"none of the {len(records)} jobs was done; the first: {errors[0]}")
+        raise UsageError(f"none of the {len(records)} jobs was done; the first: {errors[0]}")
     jcts_s = [record.jct_us / US_PER_S for record in done]
     prompt_tokens = sum(record.prompt_tokens for record in records)
     output_tokens = sum(record.output_tokens for record in records)

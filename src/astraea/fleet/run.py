@@ -44,8 +44,7 @@ class Fleet:
     ) -> FleetVerdict:
         """Do all jobs and return the figures; ``notes`` takes sentences about what was left out.
 
-        Raises :class:`UsageError` where there is no server to talk to or no job that it can serve, and
-        :class:`AstraeaError` where no job came to its end.
+        Raises :class:`UsageError` where there is no server to talk to, no job that it can serve, or none that was done.
         """
         return asyncio.run(self._run(label, notes, on_progress))
 
@@ -112,6 +111,9 @@ def ask_once(url: str, question: str, *, key: str | None = None) -> str:
 
     async def ask() -> str:
         async with connected(url, model=None, key=key) as client:
-            return await client.say(question)
+            try:
+                return await client.say(question)
+            except AstraeaError as error:
+                raise UsageError(f"the server at {url} does not answer: {error}") from None
 
     return asyncio.run(ask())
