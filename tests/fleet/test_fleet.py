@@ -196,7 +196,7 @@ def drawn(monkeypatch, *jobs):
 def test_branches_run_side_by_side_in_contexts_of_their_own_behind_a_shared_prefix(monkeypatch):
     (job,) = (scaled(job, 0.02, 0.0001) for job in generate("deep-research", 1, 0))
     drawn(monkeypatch, job)
-    fake = FakeServer(delay_s=0.02)
+    fake = FakeServer(delay_s=0.2)
     assert run(fake).failed == 0
     widest = max(len(stage) for stage in stages_of(job.turns))
     assert fake.most_live == widest > 1

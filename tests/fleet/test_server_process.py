@@ -10,7 +10,7 @@ from astraea.cli.server_process import answers, running_server
 from astraea.errors import UsageError
 
 SERVER = """
-import argparse, http.server, signal, sys, time
+import argparse, http.server, os, signal, sys, time
 from pathlib import Path
 options = argparse.ArgumentParser()
 options.add_argument("--port", type=int)
@@ -18,6 +18,7 @@ options.add_argument("--ready-after", type=int, default=0)
 options.add_argument("--stopped")
 asked = options.parse_args()
 count = 0
+assert "ASTRAEA_API_KEYS" not in os.environ
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         global count
@@ -34,8 +35,9 @@ http.server.HTTPServer(("127.0.0.1", asked.port), Handler).serve_forever(poll_in
 """
 
 
-def test_it_is_there_once_it_is_ready_and_gone_after(tmp_path):
+def test_it_is_there_once_it_is_ready_and_gone_after(tmp_path, monkeypatch):
     stopped = tmp_path / "stopped"
+    monkeypatch.setenv("ASTRAEA_API_KEYS", "of another server")
     arguments = ["--ready-after", "3", "--stopped", str(stopped)]
     with running_server(arguments, start=(sys.executable, "-c", SERVER)) as url:
         port = int(url.rsplit(":", 1)[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from astraea.errors import UsageError
 __all__ = ["answers", "running_server"]
 
 _START = (sys.executable, "-c", "from astraea.cli import serve_main; raise SystemExit(serve_main())")
+_NOT_OURS = {"ASTRAEA_API_KEYS", "ASTRAEA_KEYS_FILE", "ASTRAEA_CONFIG", "ASTRAEA_HOST"}
+"""Settings of a server of the person's own, with which this one would not answer us."""
 _POLL_S = 0.1
 _READY_S = 900
 """How long a start may take: a model may have to come from afar first."""
@@ -32,8 +35,9 @@ def running_server(arguments: Sequence[str], *, start: Sequence[str] = _START) -
     port = _free_port()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as words:
         process = subprocess.Popen(  # noqa: S603 - our own server
-            [*start, "--port", str(port), *arguments], stdin=subprocess.DEVNULL, stdout=words, stderr=words
-        )
+            [*start, "--port", str(port), *arguments], stdin=subprocess.DEVNULL, stdout=words, stderr=words,
+            env={name: value for name, value in os.environ.items() if name not in _NOT_OURS},
+        )  # fmt: skip
         try:
             _wait_until_ready(process, port, words)
             yield f"http://127.0.0.1:{port}"
