@@ -14,7 +14,7 @@ from hypothesis.errors import Flaky, NoSuchExample
 
 from astraea.errors import UsageError
 from astraea.testing.adapter import Factory
-from astraea.testing.claims import CALLS, CLAIMS
+from astraea.testing.claims import CLAIMS
 from astraea.testing.moves import Move, Shape
 from astraea.testing.profiles import CI, Profile
 from astraea.testing.report import Finding, Report, Verdict
@@ -23,6 +23,7 @@ from astraea.testing.shrinking import shrink
 from astraea.testing.sieges import Siege, besiege, grows, sieges
 from astraea.testing.strategies import streams
 from astraea.testing.twins import Difference, other_future, other_hash_seed, parted, reference, same_again
+from astraea.testing.verdicts import why_not_judged
 from astraea.testing.walk import draw_moves
 
 __all__ = ["examine"]
@@ -42,8 +43,7 @@ def examine(
     if unknown:
         raise UsageError(f"There is no claim {unknown[0]!r} here. The claims are {', '.join(CLAIMS)}.")
     examination = _Examination(factory, profile)
-    if "INV-7" in claims:
-        examination.repeat_walks()
+    examination.walk(claims)
     if "LIVE-1" in claims:
         examination.lay_sieges()
     examination.search(set(claims) - {"INV-7"})
@@ -77,22 +77,24 @@ class _Examination:
         self._occasions.update(run.watch.occasions)
         return run
 
-    # INV-7
+    # Walks
 
-    def repeat_walks(self) -> None:
-        """Repeat seeded walks here and in another process."""
+    def walk(self, claims: Collection[str]) -> None:
+        """Walk from some seeds; for INV-7 repeat each walk here, and all in another process."""
         seeds = range(self._seed, self._seed + self._profile.walks)
         walked = []
         for seed in seeds:
             moves = draw_moves(seed, self._shape, self._profile.moves_max)
             run = self._ran(play(self._factory, moves))
-            self._occasions["INV-7"] += 1
-            difference = same_again(self._factory, moves, run)
-            if difference is not None:
-                self._part(*self._shorter(moves, (difference, run)))
-                return
+            self._look(run, moves)
             walked.append(run)
-        self._repeat_elsewhere(seeds, walked)
+            if "INV-7" in claims and "INV-7" not in self._broken:
+                self._occasions["INV-7"] += 1
+                difference = same_again(self._factory, moves, run)
+                if difference is not None:
+                    self._part(*self._shorter(moves, (difference, run)))
+        if "INV-7" in claims and "INV-7" not in self._broken:
+            self._repeat_elsewhere(seeds, walked)
 
     def _shorter(self, moves: Sequence[Move], first: tuple[Difference, Run]) -> tuple[Difference, Run]:
         """Shrink a walk that its repetition differs from; return the shortest of the differing runs."""
@@ -156,18 +158,17 @@ class _Examination:
 
     # All others
 
-    def search(self, claims: set[str]) -> None:
-        """Let Hypothesis look for a stream that breaks any claim not yet found broken, until it finds none."""
-        todo = frozenset(claims - self._broken.keys())
+    def search(self, claims: Collection[str]) -> None:
+        """Shrink what is known already; then let Hypothesis look for streams that break any of the other claims."""
+        todo = frozenset(claims) - self._broken.keys()
         if "INV-7" in self._broken:
             todo -= {"INV-9"}
-        while todo and (found := self._find(todo)):
+        found = todo & self._streams.keys()
+        while todo and (found or (found := self._find(todo))):
             for claim in sorted(found):
                 shrink(self._streams[claim], partial(self._still_breaks, frozenset({claim})), self._profile.shrinks)
                 self._settle(claim)
-            todo -= found
-        for claim in sorted(todo & self._seen.keys()):  # a siege has shown it
-            self._settle(claim)
+            todo, found = todo - found, frozenset()
 
     def _find(self, todo: frozenset[str]) -> frozenset[str]:
         """Return what the first stream that breaks any of these claims breaks; nothing if there is none."""
@@ -200,14 +201,13 @@ class _Examination:
             if difference is not None:
                 run.watch.breach("INV-9", difference.sentence)
                 run.breach_at["INV-9"] = difference.at
-        self._look(run)
-        broken = todo & run.watch.breaches.keys()
-        for claim in broken:
-            self._streams.setdefault(claim, moves)
-        return broken
+        self._look(run, moves)
+        return todo & run.watch.breaches.keys()
 
-    def _look(self, run: Run) -> None:
+    def _look(self, run: Run, moves: Sequence[Move] = ()) -> None:
         for claim in run.watch.breaches:
+            if moves:
+                self._streams.setdefault(claim, moves)
             best = self._seen.get(claim)
             if best is None or run.breach_at[claim] < best.breach_at[claim]:
                 self._seen[claim] = run
@@ -217,32 +217,14 @@ class _Examination:
         calls = run.sentences(run.breach_at[claim])
         self._broken[claim] = Finding(claim, Verdict.BROKEN, run.watch.breaches[claim], calls)
 
-    # Verdicts
-
     def finding(self, claim: str) -> Finding:
         """Return the verdict on a claim."""
-        if claim in self._broken:
-            return self._broken[claim]
-        why_not = self._why_not_judged(claim)
+        broken = self._broken.get(claim)
+        if broken is not None:
+            return broken
+        why_not = why_not_judged(claim, self._adapter, self._profile, self._occasions, self._broken)
         if why_not:
             return Finding(claim, Verdict.NOT_JUDGED, why_not)
         note = self._notes.get(claim, "")
         sentence = f"{self._occasions[claim]} occasions"
         return Finding(claim, Verdict.KEPT, f"{sentence}; {note}" if note else sentence)
-
-    def _why_not_judged(self, claim: str) -> str:
-        adapter, bound = self._adapter, self._adapter.bypass_bound
-        longest = self._profile.comers << 2
-        if claim in {"INV-1", "INV-5"} and adapter.pool_blocks is None:
-            return "the adapter has no pool of blocks"
-        if claim == "INV-1" and not self._occasions["INV-1"]:
-            return "no view told free and held blocks"
-        if claim == "LIVE-1" and bound is not None and 2 * bound > longest:
-            return f"no siege has twice as many others as the bound of {bound}; declare one of {longest // 2} or less"
-        if claim == "INV-9" and "INV-7" in self._broken:
-            return "it is not deterministic, so that another answer shows nothing"
-        if claim != CALLS and CALLS in self._broken and not self._occasions[claim]:
-            return "the scheduler raised before it could be judged"
-        if not self._occasions[claim]:
-            return "the search came to no occasion on which it could have been broken"
-        return ""

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from astraea.errors import InvariantError, UsageError
 from astraea.testing.adapter import Factory
 from astraea.testing.claims import CLAIMS
-from astraea.testing.moves import Advance, Arrive, Cancel, Job, Move, Shape
+from astraea.testing.moves import Advance, Arrive, Cancel, CancelAll, Job, Move, Shape
 from astraea.testing.run import Run
 from astraea.testing.strategies import jobs
 from astraea.testing.twins import other_future, same_again
@@ -54,6 +54,12 @@ class ConformanceMachine(RuleBasedStateMachine):
     def cancel(self, choice: int) -> None:
         """Let a client go away."""
         self._make(Cancel(choice))
+
+    @precondition(lambda self: self.played.watch.live())
+    @rule()
+    def cancel_all(self) -> None:
+        """Let all clients go away at once."""
+        self._make(CancelAll())
 
     def teardown(self) -> None:
         """Let all come to rest, then repeat the run as it was and with another future."""

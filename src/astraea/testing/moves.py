@@ -10,7 +10,7 @@ from attrs import frozen
 from astraea.testing.adapter import Adapter
 from astraea.units import blocks_for
 
-__all__ = ["Advance", "Arrive", "Cancel", "Job", "Move", "Shape", "Turn", "draw_job"]
+__all__ = ["Advance", "Arrive", "Cancel", "CancelAll", "Job", "Move", "Shape", "Turn", "draw_job"]
 
 
 @frozen(slots=True)
@@ -55,7 +55,12 @@ class Advance:
     steps: int
 
 
-Move: TypeAlias = Arrive | Cancel | Advance
+@frozen(slots=True)
+class CancelAll:
+    """All clients of live requests go away at once, and the jobs whose tools are at work with them."""
+
+
+Move: TypeAlias = Arrive | Cancel | CancelAll | Advance
 
 
 @frozen(slots=True)

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from astraea.testing.adapter import Adapter, Factory, Future, Request, Step, View
 from astraea.testing.claims import CALLS
-from astraea.testing.moves import Advance, Arrive, Cancel, Job, Move
+from astraea.testing.moves import Advance, Arrive, Cancel, CancelAll, Job, Move
 from astraea.testing.watch import Watch
 
 __all__ = ["STEP_US", "Call", "Run", "play"]
@@ -69,6 +69,10 @@ class Run:
                     self.arrive(job)
             case Cancel(choice):
                 self.cancel(choice)
+            case CancelAll():
+                self._due.clear()
+                for _ in self.watch.live():
+                    self.cancel(0)
             case Advance(steps):
                 for _ in range(steps):
                     self.step()

@@ -1,7 +1,7 @@
 """Makes a stream that breaks a claim shorter and plainer, as long as it breaks the same one: greedy, and bounded.
 
-Hypothesis finds the streams. It would shrink them too, but by many times more runs than these values need; and this one
-also serves for walks, and for schedulers that are not deterministic.
+Hypothesis would shrink what it finds itself, but in many times more runs than these few values need. This also serves
+for walks, and for schedulers that are not deterministic.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from attrs import evolve
 
-from astraea.testing.moves import Advance, Arrive, Cancel, Job, Move, Turn
+from astraea.testing.moves import Advance, Arrive, Cancel, CancelAll, Job, Move, Turn
 
 __all__ = ["shrink"]
 
@@ -55,10 +55,15 @@ def _plainer_move(move: Move) -> Iterator[Move]:
             yield from (Advance(fewer) for fewer in _less(steps, 1))
         case Cancel(choice):
             yield from (Cancel(lower) for lower in _less(choice, 0))
+        case CancelAll():
+            yield Cancel(0)
 
 
 def _plainer_job(job: Job) -> Iterator[Job]:
     turns = job.turns
+    if len(turns) > 1:  # as one turn of the same length
+        held = sum(turn.new_tokens + turn.output_tokens for turn in turns[:-1])
+        yield Job((evolve(turns[-1], new_tokens=held + turns[-1].new_tokens),))
     yield from (Job(turns[:at] + turns[at + 1 :]) for at in range(len(turns)) if len(turns) > 1)
     for at, turn in enumerate(turns):
         yield from (Job((*turns[:at], plainer, *turns[at + 1 :])) for plainer in _plainer_turn(turn))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from astraea.testing.moves import Advance, Arrive, Cancel, Job, Move, Shape, draw_job
+from astraea.testing.moves import Advance, Arrive, Cancel, CancelAll, Job, Move, Shape, draw_job
 
 __all__ = ["arrivals", "jobs", "moves", "streams"]
+
+
+_ALL = 8
 
 
 @st.composite
@@ -21,8 +24,9 @@ def arrivals(shape: Shape) -> st.SearchStrategy[Move]:
 
 
 def moves(shape: Shape) -> st.SearchStrategy[Move]:
-    """Draw one move: arrivals, steps, or a client that goes away."""
-    return st.one_of(arrivals(shape), st.integers(1, 20).map(Advance), st.integers(0, 7).map(Cancel))
+    """Draw one move: arrivals, steps, or clients that go away, one or all."""
+    steps, one = st.integers(1, 20).map(Advance), st.integers(0, _ALL)
+    return st.one_of(arrivals(shape), steps, one.map(lambda choice: Cancel(choice) if choice < _ALL else CancelAll()))
 
 
 def streams(shape: Shape, moves_max: int = 30) -> st.SearchStrategy[list[Move]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 
 from astraea.testing.adapter import Factory
-from astraea.testing.moves import Advance, Arrive, Cancel, Move, Shape, draw_job
+from astraea.testing.moves import Advance, Arrive, Cancel, CancelAll, Move, Shape, draw_job
 from astraea.testing.run import Run, play
 
 __all__ = ["draw_moves", "walk"]
@@ -19,14 +19,14 @@ def draw_moves(seed: int, shape: Shape, count: int) -> list[Move]:
     rng = random.Random(seed)
     moves: list[Move] = []
     for _ in range(count):
-        kind = rng.choices((Arrive, Advance, Cancel), (4, 5, 1))[0]
+        kind = rng.choices((Arrive, Advance, Cancel, CancelAll), (12, 15, 3, 1))[0]
         if kind is Arrive:
             burst = rng.choice([1, 1, 1, 2, 4])
             moves.append(Arrive(tuple(draw_job(shape, rng.randint) for _ in range(burst))))
         elif kind is Advance:
             moves.append(Advance(rng.choice([1, 1, 2, 3, 8, 20])))
         else:
-            moves.append(Cancel(rng.randrange(8)))
+            moves.append(Cancel(rng.randrange(8)) if kind is Cancel else CancelAll())
     return moves
 
 

@@ -7,9 +7,9 @@ from collections import deque
 from operator import attrgetter
 
 from attrs import evolve
-from examples.conformance.plain_fcfs import PlainFcfs
 
 from astraea.testing import Step
+from examples.conformance.plain_fcfs import PlainFcfs
 
 
 class DoubleCounts(PlainFcfs):

@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import pytest
-from examples.conformance.plain_fcfs import PlainFcfs
 from mutant_schedulers import ForgetsOne
 
 from astraea import Limits, UsageError
@@ -15,6 +14,7 @@ from astraea.rivals import make_policy
 from astraea.testing import CLAIMS, CoreAdapter, Profile, View, conformance_machine, examine, walk
 from astraea.testing.adapter import Future, Request
 from astraea.testing.bypasses import Bypasses
+from examples.conformance.plain_fcfs import PlainFcfs
 
 SHORT = Profile(name="short", streams=30, moves_max=12, shrinks=60, walks=3, comers=12)
 LIMITS = Limits(device_blocks=40, host_blocks=20, batch_turns_max=4, bypass_max=6, step_tokens_max=256)
@@ -26,7 +26,7 @@ def own():
     return CoreAdapter(LIMITS)
 
 
-TestOwnCore = conformance_machine(own, max_examples=30).TestCase
+TestOwnCore = conformance_machine(own, max_examples=20).TestCase
 
 
 @pytest.mark.parametrize("factory", [PlainFcfs, own], ids=["plain_fcfs", "own"])
