@@ -138,11 +138,15 @@ class Reply:
                 raise error
             if all(choice.told for choice in self.choices):
                 return
-            if not found:
-                try:
-                    await asyncio.wait_for(self.news.wait(), keep_alive_s)
-                except TimeoutError:
-                    yield []
+            if not found and not await self._heard(keep_alive_s):
+                yield []
+
+    async def _heard(self, timeout_s: float) -> bool:
+        """Wait for news; return whether there was any in time."""
+        timer = asyncio.get_running_loop().call_later(timeout_s, self.news.set)
+        await self.news.wait()
+        timer.cancel()
+        return asyncio.get_running_loop().time() < timer.when()
 
     async def finished(self) -> None:
         """Wait until all has ended; raise :class:`ApiError` where it ended wrongly."""
