@@ -7,13 +7,15 @@ host pool, so a request that loses its blocks is computed again ("soft reset"), 
 Written for transformers 5.24; the modules it imports are not promised to stay.
 """
 
+from collections.abc import Callable
+
 import torch
 from transformers import ContinuousBatchingConfig, LlamaConfig
 from transformers.generation.continuous_batching.cache import PagedAttentionCache
 from transformers.generation.continuous_batching.distributed import DistributedHelper
 from transformers.generation.continuous_batching.offloading_manager import OffloadingManager
 from transformers.generation.continuous_batching.requests import FutureRequestState, RequestState
-from transformers.generation.continuous_batching.scheduler import SCHEDULER_MAPPING
+from transformers.generation.continuous_batching.scheduler import SCHEDULER_MAPPING, Scheduler
 
 from astraea.testing import Adapter, Request, Step, View
 
@@ -36,7 +38,8 @@ class TransformersBatching(Adapter):
         alone = DistributedHelper(None, None)
         self.cache = PagedAttentionCache(model, config, torch.device("cpu"), alone)
         (self.allocator,) = self.cache.cache_allocators.values()
-        make = SCHEDULER_MAPPING[scheduler_type]
+        # The mapping is typed by the abstract class, but holds concrete ones.
+        make: Callable[..., Scheduler] = SCHEDULER_MAPPING[scheduler_type]
         self.scheduler = make(self.cache, config.safety_margin, BATCH_REQUESTS)
         self.offloading = OffloadingManager(self.cache, self.scheduler, 0.0, 1.0, None, alone)
         self.left: dict[str, int] = {}
