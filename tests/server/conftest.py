@@ -20,7 +20,7 @@ from astraea.server.keys import Keys
 from astraea.server.process import make_server
 from astraea.server.settings import Settings
 
-SMALL = {"model": "toy", "port": 0, "max_model_len": 1_024, "kv_tokens": 8_192, "keep_alive_s": 0.2}
+SMALL = {"model": "toy", "port": 0, "max_model_len": 1_024, "kv_tokens": 8_192, "keep_alive_s": 0.2, "measure": False}
 
 
 @define(eq=False)

@@ -54,6 +54,10 @@ def serve_command(
     host_kv_tokens: Annotated[
         int | None, typer.Option(help="Tokens of the host pool: 0, nothing is swapped.", rich_help_panel=_SIZES)
     ] = None,
+    engine: Annotated[
+        Path | None,
+        typer.Option(help="By astraea calibrate; else measured quickly.", rich_help_panel=_SIZES),
+    ] = None,
     max_queue: Annotated[int | None, typer.Option(help="Live turns: 1024.", rich_help_panel=_SIZES)] = None,
     log_format: Annotated[str | None, typer.Option(help="console or json.", rich_help_panel=_RUN)] = None,
     record: Annotated[
@@ -75,7 +79,8 @@ def serve_command(
         "model": model, "served_model_name": served_model_name, "revision": revision, "device": device, "dtype": dtype,
         "threads": threads, "policy": policy, "host": host, "port": port, "keys_file": keys_file,
         "max_model_len": max_model_len, "max_num_seqs": max_num_seqs, "kv_tokens": kv_tokens,
-        "host_kv_tokens": host_kv_tokens, "max_queue": max_queue, "log_format": log_format, "record": record,
+        "host_kv_tokens": host_kv_tokens, "engine": engine, "max_queue": max_queue, "log_format": log_format,
+        "record": record,
     }  # fmt: skip
     from astraea.server.keys import read_keys
     from astraea.server.settings import ENVIRONMENT_PREFIX, read_settings

@@ -53,6 +53,10 @@ class Settings(BaseModel):
     max_queue_per_tenant: _Count | None = None
     max_body_bytes: _Count = 4 << 20
     max_connections: _Count = 1_024
+    engine: Path | None = None
+    """A profile that ``astraea calibrate`` wrote, for what the engine's work costs."""
+    measure: bool = True
+    """Without a profile: whether to measure it at the start; else it is taken for an 8B model on an H100."""
     keys_file: Path | None = None
     """A file with a line for each key: the key alone, or the tenant's name and the key."""
     allowed_hosts: tuple[str, ...] = ()

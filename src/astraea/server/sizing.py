@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from astraea.errors import UsageError
 from astraea.executor.model import LoadedModel
-from astraea.policy.limits import Limits
+from astraea.policy.limits import EngineCosts, Limits
+from astraea.server.costs import costs_of_profile, measure_costs
 from astraea.server.settings import Settings
 from astraea.units import blocks_for
 
@@ -28,7 +29,7 @@ def longest_context(settings: Settings, loaded: LoadedModel) -> int:
 
 
 def limits_of(settings: Settings, loaded: LoadedModel) -> Limits:
-    """Return the limits of the scheduler; raise :class:`UsageError` for a pool that holds no whole context."""
+    """Return the limits of the scheduler; raise :class:`UsageError` for a context or a profile that cannot be."""
     longest = longest_context(settings, loaded)
     tokens = settings.kv_tokens or _default_tokens(loaded, longest)
     per_tenant = settings.max_queue_per_tenant or settings.max_queue
@@ -40,7 +41,16 @@ def limits_of(settings: Settings, loaded: LoadedModel) -> Limits:
         batch_turns_max=settings.max_num_seqs,
         turns_max=settings.max_queue,
         tenant_turns_max=min(per_tenant, settings.max_queue),
+        costs=_costs(settings, loaded),
     )
+
+
+def _costs(settings: Settings, loaded: LoadedModel) -> EngineCosts:
+    if settings.engine is not None:
+        return costs_of_profile(settings.engine)
+    if not settings.measure:
+        return EngineCosts()
+    return measure_costs(loaded, block_tokens=_BLOCK_TOKENS, copies=settings.host_kv_tokens > 0)
 
 
 def _default_tokens(loaded: LoadedModel, longest: int) -> int:

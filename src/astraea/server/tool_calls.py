@@ -20,6 +20,7 @@ __all__ = ["CALL_BEGIN", "CALL_END", "Said", "ToolCall", "ToolText", "call_begun
 CALL_BEGIN, CALL_END = "<tool_call>", "</tool_call>"
 _PYTHON_TAG = "<|python_tag|>"
 _CALLS_MAX = 64
+"""Of one answer; so many marks are looked at, for each that is none costs a reading of what follows."""
 _DECODER = JSONDecoder()
 
 
@@ -92,8 +93,9 @@ def the_call(name: str, text: str) -> Said:
 def _tagged_calls(text: str, tools: Collection[str]) -> Said:
     calls: list[ToolCall] = []
     kept: list[str] = []
-    at = 0
-    while (begin := text.find(CALL_BEGIN, at)) >= 0 and len(calls) < _CALLS_MAX:
+    at = tries = 0
+    while (begin := text.find(CALL_BEGIN, at)) >= 0 and tries < _CALLS_MAX:
+        tries += 1
         found, end = _calls_at(text, begin + len(CALL_BEGIN), tools)
         if not found:
             kept.append(text[at : begin + len(CALL_BEGIN)])
