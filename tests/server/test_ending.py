@@ -64,14 +64,14 @@ def test_a_second_signal_ends_it_at_once():
         live.server.handle_exit(signal.SIGTERM, None)
         live.server.handle_exit(signal.SIGTERM, None)
         _until(lambda: not live.server.service.bridge.is_alive, "the engine goes on")
-        assert time.monotonic() - began_s < 2
+        assert time.monotonic() - began_s < 10
         client.close()
 
 
 def test_an_idle_server_leaves_at_the_first_signal():
     with serving() as live:
         live.server.handle_exit(signal.SIGINT, None)
-        _until(lambda: live.server.should_exit, "the server does not leave", 1)
+        _until(lambda: live.server.should_exit, "the server does not leave", 5)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -125,7 +125,7 @@ def test_a_server_that_is_killed_starts_again_on_its_port_and_its_clients_see_no
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
         try:
             with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
-                _until(lambda: _answers(http), "the server does not start", 60)
+                _until(lambda: _answers(http), "the server does not start", 120)
                 if ending is signal.SIGKILL:
                     with http.stream("POST", "/v1/chat/completions", json=_body(stream=True, max_tokens=8_000)) as told:
                         pieces = told.iter_text()

@@ -30,7 +30,7 @@ def _connect(live, body, receive_bytes=None):
     return client
 
 
-def _until(holds, what, timeout_s=5):
+def _until(holds, what, timeout_s=30):
     ends_s = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < ends_s, what
@@ -52,7 +52,7 @@ def test_a_client_that_leaves_while_its_answer_comes_is_computed_for_no_longer(l
     client.close()
     began_s = time.monotonic()
     live.settled(2)
-    assert time.monotonic() - began_s < 1
+    assert time.monotonic() - began_s < 2
     after = live.numbers()
     assert (
         after['astraea_turns_total{finish="cancelled"}'] == before.get('astraea_turns_total{finish="cancelled"}', 0) + 1
