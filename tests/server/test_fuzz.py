@@ -32,6 +32,6 @@ def test_a_status_that_is_not_documented_would_be_noticed(monkeypatch, tmp_path)
     monkeypatch.setattr(app, "_ERRORS", {status: words for status, words in documented.items() if status != 400})
     with serving(max_model_len=64) as live:
         told = _fuzzed(
-            live.server.url, "--max-examples", "3", "--include-path", "/v1/completions", "--mode", "negative"
+            tmp_path, live.server.url, "--max-examples", "30", "--include-path", "/v1/completions", "--mode", "negative"
         )
     assert told.returncode == 1, told.stdout
