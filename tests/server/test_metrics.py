@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+
+from astraea import Limits, Scheduler
+from astraea.server.metrics import Metrics
+
 from .conftest import serving
 
 
@@ -25,4 +30,18 @@ def test_what_is_decided_about_caches_is_counted_with_its_reason():
     assert numbers["vllm:kv_cache_usage_perc{}"] > 0.5
     assert numbers["astraea_decide_seconds_count{}"] > 18
     assert numbers["astraea_host_free_blocks{}"] < 256
-    assert numbers["astraea_worst_bypass{}"] >= 0
+
+
+def test_gauges_are_those_of_the_scheduler_at_that_moment():
+    snapshot = Scheduler(Limits(device_blocks=8, host_blocks=5)).snapshot()
+    page = (
+        Metrics("toy").page(evolve(snapshot, worst_bypass=7, device_free=2, device_quarantined=1), sessions=3).decode()
+    )
+    labels = '{engine="0",model_name="toy"}'
+    told = dict(line.rsplit(" ", 1) for line in page.splitlines() if line[0] != "#")
+    assert float(told[f"astraea_worst_bypass{labels}"]) == 7
+    assert float(told[f"astraea_device_free_blocks{labels}"]) == 2
+    assert float(told[f"astraea_device_quarantined_blocks{labels}"]) == 1
+    assert float(told[f"astraea_host_free_blocks{labels}"]) == 5
+    assert float(told[f"astraea_sessions{labels}"]) == 3
+    assert float(told[f"vllm:kv_cache_usage_perc{labels}"]) == 0.75

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
 from astraea.cli.agents import LengthScale, TimeScale, Workload, check_sdk
 from astraea.cli.models import Model, tell
 from astraea.cli.progress import progress_bar
-from astraea.cli.server_process import answers, running_server
+from astraea.cli.server_process import running_server
 from astraea.errors import UsageError
 from astraea.simulator.experiment import check_policies
 from astraea.simulator.scenario import Scenario
@@ -59,8 +58,6 @@ def demo_command(
         with running_server(["--model", model, "--policy", name, "--kv-tokens", str(kv_tokens)]) as url:
             if not verdicts and not as_json:
                 print(f"{_QUESTION}\n  {ask_once(url, _QUESTION)}\n")
-            if answers(urlsplit(url).port or 0, "/dashboard"):
-                print(f"astraea: see it at work: {url}/dashboard", file=sys.stderr)
             fleet = Fleet(url=url, scenario=scenario, seed=seed)
             notes: list[str] = []
             with progress_bar(wanted=not as_json) as on_progress:

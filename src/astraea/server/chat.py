@@ -126,10 +126,7 @@ class ChatForm:
         return event(chunk)
 
     def _logprobs(self, choice: Choice) -> Mapping[str, object] | None:
-        if not choice.wants_logprobs:
-            return None
-        told = zip(choice.answer.tokens, choice.answer.logprobs, strict=True)
-        return token_logprobs(self.renderer, [Token(token, "", *logprobs) for token, logprobs in told])
+        return token_logprobs(self.renderer, choice.tokens) if choice.wants_logprobs else None
 
 
 def token_logprobs(renderer: Renderer, tokens: Sequence[Token]) -> dict[str, object]:

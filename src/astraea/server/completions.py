@@ -123,10 +123,7 @@ class CompletionForm:
         return event(chunk)
 
     def _logprobs(self, choice: Choice) -> Mapping[str, object] | None:
-        if not choice.wants_logprobs:
-            return None
-        told = zip(choice.answer.tokens, choice.answer.logprobs, strict=True)
-        return self._told([Token(token, "", *logprobs) for token, logprobs in told])
+        return self._told(choice.tokens) if choice.wants_logprobs else None
 
     def _told(self, tokens: Sequence[Token]) -> dict[str, object]:
         return {

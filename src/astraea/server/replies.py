@@ -55,6 +55,12 @@ class Choice:
         return self.stream.answer
 
     @property
+    def tokens(self) -> list[Token]:
+        """The ended turn's tokens with their log-probabilities, where these were asked for."""
+        told = zip(self.answer.tokens, self.answer.logprobs, strict=True)
+        return [Token(token, "", *logprobs) for token, logprobs in told]
+
+    @property
     def content(self) -> Said:
         """What the ended turn said; one that was cut off said the text so far."""
         return self.said if self.said is not None else Said(without_nul(self.answer.text))

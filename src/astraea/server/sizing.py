@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from astraea.errors import UsageError
+from astraea.executor.families import kv_shape
 from astraea.executor.model import LoadedModel
 from astraea.policy.limits import EngineCosts, Limits
 from astraea.server.costs import costs_of_profile, measure_costs
@@ -13,6 +14,8 @@ __all__ = ["limits_of", "longest_context"]
 
 _BLOCK_TOKENS = 16
 _CONTEXTS = 4
+_CONTEXT_TOKENS = 2_048
+"""Of a model that does not say for how long a context it was made."""
 _POOL_BYTES_MAX = 1 << 30
 _STEP_TOKENS_CPU, _STEP_TOKENS_GPU = 256, 2_048
 """More is no faster on a CPU, and a step that lasts makes everybody wait."""
@@ -21,7 +24,7 @@ _STEP_TOKENS_CPU, _STEP_TOKENS_GPU = 256, 2_048
 def longest_context(settings: Settings, loaded: LoadedModel) -> int:
     """Return how many tokens prompt and output may have together."""
     config = loaded.model.config.get_text_config()
-    most = int(getattr(config, "max_position_embeddings", 0)) or _STEP_TOKENS_GPU
+    most = int(getattr(config, "max_position_embeddings", 0)) or _CONTEXT_TOKENS
     asked = settings.max_model_len
     if asked is not None and asked > most:
         raise UsageError(f"max_model_len is {asked}, but {loaded.name} was made for {most} tokens")
@@ -54,10 +57,6 @@ def _costs(settings: Settings, loaded: LoadedModel) -> EngineCosts:
 
 
 def _default_tokens(loaded: LoadedModel, longest: int) -> int:
-    config = loaded.model.config.get_text_config()
-    heads = int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
-    size = int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
-    token_bytes = 2 * int(config.num_hidden_layers) * heads * size * loaded.model.dtype.itemsize
     # Where a GiB does not hold one context, one context is what is held.
-    most = max(longest, _POOL_BYTES_MAX // token_bytes)
+    most = max(longest, _POOL_BYTES_MAX // kv_shape(loaded.model).token_bytes)
     return blocks_for(min(_CONTEXTS * longest, most), _BLOCK_TOKENS) * _BLOCK_TOKENS
